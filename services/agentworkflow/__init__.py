@@ -1,0 +1,1 @@
+"""agentworkflow: AI-agent workflows that cost nothing while idle."""
