@@ -8,31 +8,25 @@ the trimming of the stream nor the entries behind it, and it survives a restart.
 Every key of one broker carries the same hash tag, so that each script stays in one slot.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from redis import asyncio as redis_asyncio
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from agentworkflow.store.errors import StoreError, translate
 from agentworkflow.store.streams_lua import APPEND, CLAIM, RELEASE, SETTLE, TAKE, TICK, TRIM
 
 # redis-py gives up on a silent socket after its timeout: a blocking read must end before that.
 _SOCKET_TIMEOUT: Final = 10.0
 
 
-class StreamsUnavailable(Exception):  # noqa: N818 - a state of the store, not a fault of the caller
-    """The store did not take or answer a command; nothing is known about its effect."""
-
-
-class StreamFull(Exception):  # noqa: N818 - named for the state, as queue.Full is
+class StreamFull(StoreError):  # noqa: N818 - named for the state, as queue.Full is
     """The stream already holds as many entries as it may; nothing was appended."""
 
 
-class NoSuchGroup(Exception):  # noqa: N818 - as above
+class NoSuchGroup(StoreError):  # noqa: N818 - as above
     """The group does not exist: its stream was removed from Redis behind our back."""
 
 
@@ -105,7 +99,7 @@ class Streams:
     """The streams of all brokers in one Redis.
 
     ``broker`` is ``<namespace>/<name>``, ``group`` names a Trigger, ``consumer`` an engine.
-    Every method raises `StreamsUnavailable` when Redis does not answer.
+    Every method raises `StoreUnavailable` when Redis does not answer.
     """
 
     def __init__(self, client: "redis_asyncio.Redis") -> None:
@@ -132,7 +126,7 @@ class Streams:
         streams = cls(client)
         try:
             await streams._run(client.ping())
-        except StreamsUnavailable:
+        except StoreError:
             await client.aclose()
             raise
         return streams
@@ -315,16 +309,14 @@ class Streams:
         return tuple(entries)
 
     async def _run(self, command: Any) -> Any:
-        """Await a command; everything that means «no answer» becomes `StreamsUnavailable`."""
+        """Await a command; its error becomes one of the store's."""
         try:
             return await command
-        except (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError) as error:
-            raise StreamsUnavailable(f"the store did not answer: {error}") from error
         except ResponseError as error:
-            if str(error).startswith(("LOADING", "BUSY ", "READONLY", "MISCONF", "OOM")):
-                raise StreamsUnavailable(f"the store refuses writes now: {error}") from error
             if "NOGROUP" in str(error):
                 raise NoSuchGroup(str(error)) from error
-            raise
-        except RedisError as error:
-            raise StreamsUnavailable(f"the store did not answer: {error}") from error
+            if "BUSYGROUP" in str(error) or "requires the key to exist" in str(error):
+                raise
+            raise translate(error, "a command of the broker") from error
+        except (RedisError, OSError) as error:
+            raise translate(error, "a command of the broker") from error

