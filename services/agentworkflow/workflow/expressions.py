@@ -64,12 +64,14 @@ class Scope:
         steps: steps whose results are there, because this place waits for them.
         all_steps: every step of the workflow, for messages that tell why one is not there.
         event_is_certain: False where a run may have been started without an event.
+        every_step: any step may be named: the names have been checked before.
     """
 
     roots: frozenset[str] = ROOTS
     steps: frozenset[str] = frozenset()
     all_steps: frozenset[str] = frozenset()
     event_is_certain: bool = True
+    every_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +344,7 @@ def _check_path(
             at,
             "write `event != null ? … : …`, or use `input`",
         )
-    elif root == "steps":
+    elif root == "steps" and not scope.every_step:
         yield from _check_step(path, at, scope)
 
 
