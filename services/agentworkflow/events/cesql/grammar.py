@@ -80,15 +80,19 @@ NAME: /(?!(?:AND|OR|XOR|NOT|LIKE|IN|EXISTS|TRUE|FALSE)(?!\w))[A-Za-z0-9]+(?![A-Z
 _MAX_DEPTH = 100
 """Nested operators. An evaluation calls one Python function per level."""
 
-_HINTS = (
-    ("==", "write = to compare for equality"),
-    ("&&", "write AND"),
-    ("||", "write OR"),
-    ("!", "write NOT, or != to compare"),
-    (".", "only context attributes can be read, not members of data"),
-    ("_", "attribute names are letters and digits only"),
-    ("'", "close the string with the same quote"),
-    ('"', "close the string with the same quote"),
+_HINTS = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), words)
+    for pattern, words in (
+        ("=", "write = once to compare for equality"),
+        ("&&", "write AND"),
+        (r"\|\|", "write OR"),
+        ("!", "write NOT, or != to compare"),
+        (r"\.", "only context attributes can be read, not members of data"),
+        (r"'(?:\\.|[^'\\])*\Z|\"(?:\\.|[^\"\\])*\Z", "this string is not closed"),
+        (r"(?<=['\"])['\"]", r"a quote inside a string is written \' or \""),
+        (r"(?:AND|OR|XOR|NOT|LIKE|IN|EXISTS|TRUE|FALSE)(?!\w)", "this word is a keyword"),
+        (r"\w*_\w*", "names of attributes are letters and digits only"),
+    )
 )
 
 
@@ -124,14 +128,15 @@ def _explain(text: str, error: UnexpectedInput) -> ParseError:
     expected = set(error.accepts or ()) if isinstance(error, UnexpectedToken) else set()
     if not expected:
         expected = set(getattr(error, "expected", None) or getattr(error, "allowed", None) or ())
-    rest = lines[line - 1][column - 1 :]
-    hint = next((f": {words}" for start, words in _HINTS if rest.startswith(start)), "")
+    start = column - 1
+    hints = (words for pattern, words in _HINTS if pattern.match(lines[line - 1], start))
+    hint = next((f" ({words})" for words in hints), "")
     return ParseError(f"{found}, where {_wanted(expected)}{hint}", line, column)
 
 
 def _found(rest: str, error: UnexpectedInput) -> str:
     if isinstance(error, UnexpectedToken):
-        return f"'{error.token}'"
+        return str(error.token) if error.token.type == "STRING" else f"'{error.token}'"
     word = re.match(r"\w+|.", rest)
     return f"'{word[0]}'" if word else "nothing"
 
