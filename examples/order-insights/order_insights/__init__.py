@@ -1,0 +1,1 @@
+"""What a new order says: the revenue around it, and where its supplier's price is heading."""
