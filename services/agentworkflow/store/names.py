@@ -132,7 +132,7 @@ def session(shard: int, namespace: str, workflow: str, session_id: str) -> str:
 
 def queue(shard: int, namespace: str, workflow: str, session_id: str) -> str:
     """ZSET run → position: runs that wait for their session."""
-    return session(shard, namespace, workflow, session_id) + ":queue"
+    return _in_shard(shard, f"queue:{namespace}/{workflow}/{session_id}")
 
 
 def event(publication: str) -> str:
