@@ -217,10 +217,10 @@ class Run:
     open: int = 0
     waiting: int = 0
     requested: int = 0
-    steps: HashTrieMap[str, Attempts] = field(default_factory=HashTrieMap)
-    items: HashTrieMap[Slot, Attempts] = field(default_factory=HashTrieMap)
-    live: HashTrieMap[Slot, int] = field(default_factory=HashTrieMap)
-    signals: HashTrieMap[str, tuple[int, ...]] = field(default_factory=HashTrieMap)
+    steps: "HashTrieMap[str, Attempts]" = field(default_factory=HashTrieMap)
+    items: "HashTrieMap[Slot, Attempts]" = field(default_factory=HashTrieMap)
+    live: "HashTrieMap[Slot, int]" = field(default_factory=HashTrieMap)
+    signals: "HashTrieMap[str, tuple[int, ...]]" = field(default_factory=HashTrieMap)
     frontier: tuple[Slot, ...] = ()
     failure: Failure | None = None
     cancel: str | None = None
