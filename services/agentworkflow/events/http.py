@@ -13,7 +13,7 @@ from urllib.parse import quote
 from agentworkflow.events.attributes import canonical
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.json_format import at_index, from_json, make_event, to_json
-from agentworkflow.events.media import MediaType, parse_media_type
+from agentworkflow.events.media import JSON, MediaType, parse_media_type
 from agentworkflow.events.payload import (
     BYTES,
     JsonError,
@@ -22,6 +22,7 @@ from agentworkflow.events.payload import (
     decode_text,
     dump_json,
     encode_payload,
+    encode_text,
     parse_json,
 )
 from agentworkflow.events.problem import (
@@ -133,7 +134,7 @@ def encode_batch(events: Sequence[CloudEvent]) -> tuple[dict[str, str], bytes]:
 
 
 def _dump(value: Any) -> bytes:
-    return dump_json(value).encode()
+    return encode_text(dump_json(value), JSON)
 
 
 def _pairs(headers: Headers) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import re
 from typing import Any, NoReturn, cast
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from agentworkflow.events.attributes import INT32_MAX, INT32_MIN
 from agentworkflow.events.cesql import nodes
@@ -102,10 +102,6 @@ def parse(text: str) -> Node:
         raise ParseError("the expression is empty", 1, 1)
     try:
         tree = cast("Node", cast("Any", _PARSER.parse(text)))
-    except VisitError as error:
-        if isinstance(error.orig_exc, ParseError):
-            raise error.orig_exc from None
-        raise
     except UnexpectedInput as error:
         raise _explain(text, error) from None
     if _depth(tree) > _MAX_DEPTH:
