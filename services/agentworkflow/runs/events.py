@@ -234,7 +234,10 @@ _KINDS: Final[dict[str, type[Event]]] = {
         RunFinished,
     )
 }
-_VALUES: Final = frozenset({"input", "event", "session", "items", "output"})
+VALUE_FIELDS: Final = ("event", "input", "items", "output", "session")
+"""Fields that hold a `Value`, wherever they occur."""
+
+_VALUES: Final = frozenset(VALUE_FIELDS)
 
 
 def encode_event(event: Event) -> str:

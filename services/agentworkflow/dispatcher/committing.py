@@ -1,0 +1,120 @@
+"""Makes the commit that stores what the fold decided: pure, from run and events to one record."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from agentworkflow.runs.events import (
+    VALUE_FIELDS,
+    Event,
+    RunFinished,
+    encode_event,
+    stow_event,
+)
+from agentworkflow.runs.evolve import evolve
+from agentworkflow.runs.head import unsaved_fields
+from agentworkflow.runs.model import Run, Unsaved
+from agentworkflow.runs.reading import EntryField
+from agentworkflow.runs.values import Inline, dump
+from agentworkflow.store import Commit, Finish, Opening
+
+LEASE_MS: Final = 10_000
+"""How long a dispatcher holds what it works on before another may take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Events folded into a run and not stored yet.
+
+    Attributes:
+        run: the run with all of them.
+        events: what was folded, with large values already beside.
+        blobs: those values by digest.
+        fresh: every value of the events, by entry and field, before it can be read back.
+    """
+
+    run: Run
+    events: tuple[Event, ...] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    fresh: Mapping[EntryField, Any] = field(default_factory=dict)
+
+    def folded(self, event: Event) -> "Step":
+        """One event further; the same object if the event changes nothing."""
+        kept, blobs = stow_event(event)
+        run = evolve(self.run, kept)
+        if run is self.run:
+            return self
+        fresh = {(run.version, name): value for name, value in _values(event)}
+        return Step(run, (*self.events, kept), {**self.blobs, **blobs}, {**self.fresh, **fresh})
+
+
+def _values(event: Event) -> Iterator[tuple[str, Any]]:
+    for name in VALUE_FIELDS:
+        value = getattr(event, name, None)
+        if isinstance(value, Inline):
+            yield name, value.value
+    problem = getattr(event, "problem", None)
+    if problem is not None:
+        yield "problem", dict(problem)
+
+
+def build_commit(step: Step, now: int) -> Commit:
+    """The commit of a step.
+
+    What is due at once is leased to the committer, who acts on it without being asked.
+    """
+    run = step.run
+    return Commit(
+        run=run.id,
+        expected=run.version - len(step.events),
+        events=tuple(encode_event(event) for event in step.events),
+        fields=unsaved_fields(run),
+        due={member: leased(at, now) for member, at in run.unsaved.due.items()},
+        undue=tuple(run.unsaved.undue),
+        finished=_finish(step),
+        blobs=step.blobs,
+    )
+
+
+def build_opening(step: Step, now: int) -> Opening:
+    """The first entries of a run."""
+    return Opening(
+        events=tuple(encode_event(event) for event in step.events),
+        fields=unsaved_fields(step.run),
+        due={member: leased(at, now) for member, at in step.run.unsaved.due.items()},
+    )
+
+
+def leased(at: int, now: int) -> int:
+    """When an entry is due for others, if whoever writes it acts on what is due at once."""
+    return now + LEASE_MS if at <= now else at
+
+
+def saved(run: Run) -> Run:
+    """The run after its commit: nothing is left to write."""
+    return replace(run, unsaved=Unsaved())
+
+
+def request_hash(value: Any, session: str | None, webhook: str | None) -> str:
+    """What makes two starts with one key the same request."""
+    text = dump([value, session, webhook])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _finish(step: Step) -> Finish | None:
+    run = step.run
+    if not run.is_terminal or run.ended is None:
+        return None
+    ending = step.events[-1]
+    value = ending.session if isinstance(ending, RunFinished) else None
+    return Finish(
+        namespace=run.namespace,
+        workflow=run.workflow,
+        at_ms=run.ended,
+        purge_at_ms=run.ended + run.definition.results_ttl_ms,
+        session=run.session,
+        session_value=dump(value.value) if isinstance(value, Inline) else None,
+        session_ttl_ms=run.definition.session_ttl_ms,
+        start_lease_ms=LEASE_MS,
+    )

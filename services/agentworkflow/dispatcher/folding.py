@@ -1,0 +1,360 @@
+"""The shell around the fold: takes all that waits for one run, folds it, and commits it once.
+
+Runs are independent of each other here: each has its own queue, and no run waits for another.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from agentworkflow.dispatcher.committing import LEASE_MS, Step, build_commit, saved
+from agentworkflow.dispatcher.definitions import Definitions
+from agentworkflow.dispatcher.values import Loader
+from agentworkflow.runs import due
+from agentworkflow.runs.decide import decide, wanted
+from agentworkflow.runs.events import Event, RunFinished, decode_event, encode_event
+from agentworkflow.runs.evolve import evolve
+from agentworkflow.runs.head import RUN_FIELD, digest_of_head, run_of_head
+from agentworkflow.runs.ids import shard_of
+from agentworkflow.runs.model import Run, RunState
+from agentworkflow.store import (
+    Commit,
+    Committed,
+    Conflict,
+    Finish,
+    Gone,
+    Head,
+    Store,
+    StoreUnavailable,
+)
+
+_log = structlog.get_logger(__name__)
+
+MAX_RACES: Final = 5
+"""Commits of one batch that may lose against another dispatcher before the batch gives way."""
+
+_TRIES: Final = 3
+"""Times that a batch is tried when `evolve` or `decide` raises."""
+
+_PAUSE: Final = 0.2
+"""Seconds before an input that must not be lost is tried again."""
+
+_KEPT_RUNS: Final = 10_000
+
+Input = Callable[[Run, int], Event | None]
+"""Makes an event of the run as it is now and the store's time; None for nothing to say."""
+
+
+class RunGone(Exception):  # noqa: N818 - it names the state of the run
+    """There is no such run, or no more."""
+
+
+class Raced(Exception):  # noqa: N818 - it names what happened
+    """Other dispatchers were faster, five times. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What came of an input.
+
+    Attributes:
+        run: the run after the commit.
+        applied: False if the input was stale and changed nothing.
+    """
+
+    run: Run
+    applied: bool
+
+
+class Committer(Protocol):
+    """Told of each commit, so that what it made due is done at once."""
+
+    def on_commit(self, run: Run, now_due: Sequence[str], undue: Sequence[str]) -> None:
+        """Act on `now_due`, which is leased to us, and give up what is `undue`."""
+        ...
+
+    def on_later(self, run: str, at: int) -> None:
+        """Something of a run is due at `at`, in ms: look then, not only at the next sweep."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    make: Input
+    patient: bool
+    done: asyncio.Future[Folded]
+
+
+class Folder:
+    """Loads, folds and commits runs."""
+
+    def __init__(self, store: Store, definitions: Definitions, loader: Loader) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._loader = loader
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._queues: dict[str, deque[_Waiting]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self.committer: Committer | None = None
+
+    async def aclose(self) -> None:
+        """Let what is being committed end."""
+        while self._workers:
+            await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def get(self, run: str) -> Run:
+        """The run, perhaps as it was a moment ago.
+
+        Raises:
+            RunGone, StoreUnavailable.
+        """
+        known = self._runs.get(run)
+        return await self._load(run) if known is None else known
+
+    async def fresh(self, run: str) -> Run:
+        """The run as the store has it now.
+
+        Raises:
+            RunGone, StoreUnavailable.
+        """
+        known = self._runs.get(run)
+        if known is not None and (
+            known.is_terminal or await self._store.version(run) == known.version
+        ):
+            return known
+        return await self._load(run)
+
+    def remember(self, run: Run) -> None:
+        """Keep a run that was just stored."""
+        self._runs[run.id] = run
+        self._runs.move_to_end(run.id)
+        while len(self._runs) > _KEPT_RUNS:
+            self._runs.popitem(last=False)
+
+    def forget(self, run: str) -> None:
+        """Drop what is kept of a run."""
+        self._runs.pop(run, None)
+
+    async def fold(self, run: str, make: Input, *, patient: bool = False) -> Folded:
+        """Fold one input into a run, together with whatever else waits for the run.
+
+        Args:
+            run: the run id.
+            make: gives the event; it is asked again whenever the run has changed meanwhile.
+            patient: the input must not be lost: it is tried until the store takes it.
+
+        Raises:
+            RunGone, Raced, StoreUnavailable: the last two only for an impatient input.
+        """
+        waiting = _Waiting(make, patient, asyncio.get_running_loop().create_future())
+        queue = self._queues.get(run)
+        if queue is None:
+            self._queues[run] = deque([waiting])
+            worker = asyncio.create_task(self._work(run), name=f"fold {run}")
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        else:
+            queue.append(waiting)
+        return await waiting.done
+
+    async def settle(self, step: Step, now: int) -> Step:
+        """Decide and evolve until the run has to wait for something."""
+        while True:
+            values = await self._loader.load(step.run, wanted(step.run), step.fresh)
+            commands = decide(step.run, values, now)
+            if not commands:
+                return step
+            for command in commands:
+                step = step.folded(command)
+
+    async def _work(self, run: str) -> None:
+        queue = self._queues[run]
+        try:
+            while queue:
+                batch = list(queue)
+                queue.clear()
+                again = await self._fold_batch(run, batch)
+                if again:
+                    queue.extendleft(reversed(again))
+                    await asyncio.sleep(_PAUSE)
+        finally:
+            del self._queues[run]
+            for waiting in queue:
+                waiting.done.cancel()
+
+    async def _fold_batch(self, run: str, batch: list[_Waiting]) -> list[_Waiting]:
+        """Fold a batch; returns the inputs that have to be tried again."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                await self._fold_once(run, batch)
+            except (RunGone, Raced, StoreUnavailable) as error:
+                return _refuse(batch, error)
+            except Exception:  # noqa: BLE001 - whatever it is, the run has to end
+                self.forget(run)
+                _log.exception("fold failed", run=run, attempt=attempt)
+            else:
+                return []
+        try:
+            await self._give_up(run)
+        except (RunGone, Raced, StoreUnavailable) as error:
+            return _refuse(batch, error)
+        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+            _log.exception("run could not be ended", run=run)
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
+            return []
+        return await self._fold_batch(run, batch)
+
+    async def _fold_once(self, run_id: str, batch: Sequence[_Waiting]) -> None:
+        run = await self.get(run_id)
+        for _ in range(MAX_RACES):
+            now = self._store.now_ms()
+            step = Step(run)
+            applied: list[bool] = []
+            for waiting in batch:
+                event = None if step.run.is_terminal else waiting.make(step.run, now)
+                before = step
+                step = step if event is None else step.folded(event)
+                applied.append(step is not before)
+            if step.events:
+                step = await self.settle(step, now)
+                commit = build_commit(step, now)
+                result = await self._commit(commit)
+                if isinstance(result, Conflict):
+                    run = await self._catch_up(run, result)
+                    continue
+                run = self.stored(step, commit.events, now, result.next_run)
+            elif await self._is_stale(run):
+                # What we think of as stale may be news to the run as it is now.
+                run = await self._load(run_id)
+                continue
+            for waiting, was_applied in zip(batch, applied, strict=True):
+                if not waiting.done.done():
+                    waiting.done.set_result(Folded(run, was_applied))
+            return
+        raise Raced(run_id)
+
+    async def _is_stale(self, run: Run) -> bool:
+        return not run.is_terminal and await self._store.version(run.id) != run.version
+
+    async def _commit(self, commit: Commit) -> Committed | Conflict:
+        try:
+            result = await self._store.commit(commit)
+        except StoreUnavailable as error:
+            self.forget(commit.run)
+            if not error.outcome_unknown:
+                raise
+            # The same commit again: the store knows it by its call id.
+            await asyncio.sleep(_PAUSE)
+            result = await self._store.commit(commit)
+        if isinstance(result, Gone):
+            self.forget(commit.run)
+            raise RunGone(commit.run)
+        return result
+
+    def stored(
+        self, step: Step, texts: Sequence[str], now: int, next_run: str | None = None
+    ) -> Run:
+        """Go on from a step that is durable now: keep the run, and act on what became due."""
+        run = saved(step.run)
+        self.remember(run)
+        if step.fresh:
+            self._loader.remember(run.id, step.fresh, sum(map(len, texts)))
+        added = step.run.unsaved.due
+        now_due = [member for member, at in added.items() if at <= now]
+        if next_run is not None:
+            now_due.append(due.start_of(next_run))
+        if self.committer is not None:
+            self.committer.on_commit(run, now_due, tuple(step.run.unsaved.undue))
+            later = [at for at in added.values() if at > now]
+            if later:
+                self.committer.on_later(run.id, min(later))
+        return run
+
+    async def _catch_up(self, run: Run, conflict: Conflict) -> Run:
+        if conflict.version < run.version or len(conflict.events) != conflict.version - run.version:
+            self.forget(run.id)
+            return await self._load(run.id)
+        for text in conflict.events:
+            event = decode_event(text)
+            if event is not None:
+                run = saved(evolve(run, event))
+        self.remember(run)
+        return run
+
+    async def _load(self, run: str) -> Run:
+        head = await self._store.load(run)
+        if head is None:
+            self.forget(run)
+            raise RunGone(run)
+        loaded = await self.read(head)
+        self.remember(loaded)
+        return loaded
+
+    async def read(self, head: Head) -> Run:
+        """The run that a head describes."""
+        digest = digest_of_head(head.fields)
+        definition = await self._definitions.get(shard_of(head.run), digest)
+        return run_of_head(head.run, head.secret, head.version, head.fields, definition)
+
+    async def _give_up(self, run: str) -> None:
+        """End a run that the fold cannot go on with, by a commit that needs no fold."""
+        for _ in range(MAX_RACES):
+            head = await self._store.load(run)
+            if head is None:
+                raise RunGone(run)
+            now = self._store.now_ms()
+            problem = {
+                "type": "https://agentworkflow.dev/problems/InternalError",
+                "title": "The run cannot go on",
+                "detail": "The dispatcher failed three times on it; its log says why.",
+                "reason": "InternalError",
+            }
+            ending = RunFinished(
+                time=now, state=RunState.FAILED, reason="InternalError", problem=problem
+            )
+            number = head.version + 1
+            record = json.loads(head.fields[RUN_FIELD])
+            record |= {"st": "F", "rs": "InternalError", "pb": problem, "end": now, "oe": number}
+            record.pop("fr", None)
+            publication = due.publication_of(run, number)
+            result = await self._store.commit(
+                Commit(
+                    run=run,
+                    expected=head.version,
+                    events=(encode_event(ending),),
+                    fields={RUN_FIELD: json.dumps(record, separators=(",", ":"))},
+                    due={publication: now},
+                    undue=(due.deadline_timer_of(run), due.start_of(run)),
+                    finished=Finish(
+                        namespace=head.namespace,
+                        workflow=head.workflow,
+                        at_ms=now,
+                        purge_at_ms=now + 7 * 24 * 3600 * 1000,
+                        session=head.session,
+                        start_lease_ms=LEASE_MS,
+                    ),
+                )
+            )
+            self.forget(run)
+            if isinstance(result, Committed):
+                _log.error("run ended as InternalError", run=run)
+                return
+        raise Raced(run)
+
+
+def _refuse(batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:
+    """Refuse the impatient; the patient are tried again, unless the run is gone."""
+    again = []
+    for waiting in batch:
+        if waiting.patient and not isinstance(error, RunGone):
+            again.append(waiting)
+        elif not waiting.done.done():
+            waiting.done.set_exception(error)
+    return again
