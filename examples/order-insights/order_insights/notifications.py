@@ -32,7 +32,7 @@ class NotDeliveredError(RuntimeError):
     """A target did not take the message; a later attempt may have more luck."""
 
 
-@notify(on="file", name="File")
+@notify(on="file", name="File")  # type: ignore[untyped-decorator]  # Apprise is not typed
 def append_to_file(body: str, title: str, *_: Any, meta: dict[str, Any], **__: Any) -> bool:
     """The target `file:///folder/name.txt`: one write at the file's end per message."""
     path = Path("/" + unquote(meta["url"].removeprefix("file://").partition("?")[0]).lstrip("/"))
