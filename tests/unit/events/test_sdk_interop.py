@@ -67,8 +67,10 @@ def test_we_read_the_events_of_the_sdk(write: Any) -> None:
     assert decode(message.headers, message.body) == EVENT
 
 
-def test_reading_events_loads_nothing_heavy() -> None:
+def test_reading_and_filtering_events_loads_nothing_heavy() -> None:
     heavy = {"cloudevents", "dateutil", "lark", "pydantic", "yaml", "asyncio", "datetime"}
-    code = "import sys, agentworkflow.events.http; print(*sys.modules)"
+    code = (
+        "import sys, agentworkflow.events.http, agentworkflow.events.filters; print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy & set(done.stdout.split()) == set()
