@@ -1,7 +1,9 @@
 """The rules over several fields that the CRD states too, in CEL and in our words.
 
 The words stand here once: the API server prints them, and so does `agentworkflow validate`.
-`function` is a reserved word of CEL, so Kubernetes has it written `__function__`.
+`function` is a reserved word of CEL, so Kubernetes has it written `__function__`. A free-form
+field (`input`, `default`, `output`) cannot be named in them at all: what concerns it is left to
+the operator.
 """
 
 from typing import Any, Final, NamedTuple
@@ -39,7 +41,7 @@ ONE_PLAN: Final = CelRule(
 )
 RUN_FIELDS_NEED_STEPS: Final = CelRule(
     "(has(self.steps) && size(self.steps) > 0) || !("
-    + " || ".join(f"has(self.{name})" for name in RUN_FIELDS)
+    + " || ".join(f"has(self.{name})" for name in RUN_FIELDS if name != "output")
     + ")",
     "routes, inputSchema, deadline, output, budget and session are about a run,"
     " and this workflow has no steps",
@@ -65,7 +67,7 @@ STEP_KIND: Final = CelRule(
     "write one of them",
 )
 STEP_CALL_FIELDS: Final = CelRule(
-    "has(self.__function__) || !(has(self.forEach) || has(self.input))",
+    "has(self.__function__) || !has(self.forEach)",
     "forEach and input belong to a step with a function",
     "add function, or leave them out",
 )
@@ -91,11 +93,6 @@ WAIT_TIMEOUT: Final = CelRule(
     "timeout belongs to waitFor with a signal",
     "add signal, or leave timeout out",
     ".timeout",
-)
-WAIT_DEFAULT: Final = CelRule(
-    "has(self.timeout) || !has(self.default)",
-    "default is the value after a timeout, and there is none",
-    "add timeout, or leave default out",
 )
 FUNCTION_TIME: Final = CelRule(
     "duration(self.timeout) + duration(self.startTimeout) <= duration('1h')",

@@ -1,8 +1,8 @@
 """Functions and what they run in: image, environment, resources, scale, retries."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from agentworkflow.workflow import crd_rules as rules
 from agentworkflow.workflow.fields import (
@@ -26,6 +26,13 @@ from agentworkflow.workflow.fields import (
 )
 
 RetryReason = Literal["Retry", "DeadlineExceeded", "Crash", "Failure"]
+
+# kubectl reads YAML 1.1, where a bare `on` is a boolean, and makes this key of it.
+BARE_ON: Final = "true"
+
+
+def _usual_reasons() -> list[RetryReason]:
+    return ["Retry", "DeadlineExceeded", "Crash"]
 
 
 class KeyReference(Shape):
@@ -162,10 +169,18 @@ class Retry(Shape):
         default="500ms", description="Delay that backoff starts from."
     )
     on: Annotated[list[RetryReason], Field(max_length=4), SET] = Field(
-        default_factory=lambda: ["Retry", "DeadlineExceeded", "Crash"],
+        default_factory=_usual_reasons,
         description="What is tried again: Retry (the handler asked for it), DeadlineExceeded, "
         "Crash (with OutOfMemory), Failure (any other exception).",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_on(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get(BARE_ON) is None:
+            return data
+        rest = {key: value for key, value in data.items() if key != BARE_ON}
+        return {**rest, "on": data[BARE_ON]}
 
 
 class Function(Container):

@@ -21,9 +21,7 @@ from agentworkflow.workflow.fields import (
 class WaitFor(Shape):
     """A wait without a process: for a signal, or for a time."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules.stated(rules.WAIT_KIND, rules.WAIT_TIMEOUT, rules.WAIT_DEFAULT)
-    )
+    model_config = ConfigDict(json_schema_extra=rules.stated(rules.WAIT_KIND, rules.WAIT_TIMEOUT))
     nullable: ClassVar[frozenset[str]] = frozenset({"default"})
 
     signal: Name | None = Field(default=None, description="Wait for the signal of this name.")

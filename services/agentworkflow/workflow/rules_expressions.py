@@ -1,0 +1,54 @@
+"""Every place of the resource that holds `${…}`, with the names that exist there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from agentworkflow.workflow.expressions import Scope, implies_event
+from agentworkflow.workflow.findings import Fault
+from agentworkflow.workflow.rules_steps import needs_of, reachable
+from agentworkflow.workflow.templates import check_template
+from agentworkflow.workflow.view import View
+
+_RUN: Final = frozenset({"input", "event", "session", "run", "steps"})
+_ITEM: Final = frozenset({"item", "index"})
+_EVENT_ONLY: Final = Scope(roots=frozenset({"event"}))
+# The body of the request, as the default input is.
+_BODY_ONLY: Final = Scope(roots=frozenset({"input"}))
+
+
+def check_expressions(spec: View) -> Iterator[Fault]:
+    """Every error in an expression."""
+    for trigger in spec.objects("triggers"):
+        if not trigger.has("function"):
+            yield from _check(trigger.at("input"), _EVENT_ONLY)
+            yield from _check(trigger.at("session"), _EVENT_ONLY)
+    for route in spec.objects("routes"):
+        yield from _check(route.at("input"), _BODY_ONLY)
+    needs = needs_of(spec)
+    every = frozenset(needs)
+    # A run may always be started by the API, so event is never certain by itself.
+    run = Scope(roots=_RUN, steps=every, all_steps=every, event_is_certain=False)
+    for step in spec.objects("steps"):
+        before = reachable(needs, step.text("name") or "")
+        yield from _check_step(step, replace(run, steps=before))
+    yield from _check(spec.at("output"), run)
+    yield from _check(spec.at("session").at("update"), run)
+
+
+def _check_step(step: View, scope: Scope) -> Iterator[Fault]:
+    when = step.at("when")
+    yield from _check(when, scope, whole=True)
+    if isinstance(when.value, str) and implies_event(when.value.strip()[2:-1]):
+        scope = replace(scope, event_is_certain=True)
+    yield from _check(step.at("forEach"), scope, whole=True)
+    if step.has("forEach"):
+        scope = replace(scope, roots=scope.roots | _ITEM)
+    yield from _check(step.at("input"), scope, whole=isinstance(step.at("input").value, str))
+
+
+def _check(place: View, scope: Scope, *, whole: bool = False) -> Iterator[Fault]:
+    if place.value is None or (whole and not isinstance(place.value, str)):
+        return
+    for found in check_template(place.value, scope, whole=whole):
+        yield Fault((*place.path, *found.path), found.message, found.hint, column=found.column)
