@@ -22,6 +22,9 @@ MAX_DEPTH: Final = 16
 
 TERMINAL_STATES: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
 
+LAST_ENTRY: Final = "run.finished"
+"""Type of the log entry that ends every run, and every stream of its log."""
+
 
 # --- refusals ---------------------------------------------------------------------------------
 
@@ -32,6 +35,10 @@ class Refusal(Exception):
 
 class UnknownWorkflow(Refusal):
     """No workflow of this name is published in this namespace."""
+
+
+class UnknownTrigger(Refusal):
+    """The workflow has no trigger of this name in the generation that is published."""
 
 
 class UnknownRun(Refusal):
@@ -136,12 +143,14 @@ class StartedBy:
         trigger: the trigger's name for `event`, the route's path for `route`.
         event: the event, kept with the run.
         depth: `awfdepth` of the cause; 0 for a request.
+        trace: the `traceparent` of the request or event, or None.
     """
 
     kind: Literal["api", "route", "event"]
     trigger: str | None = None
     event: "CloudEvent | None" = None
     depth: int = 0
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,4 +422,20 @@ class DeadLetters(Protocol):
 
     async def remove(self, namespace: str, letter: str) -> None:
         """Drop one. Raises: UnknownDeadLetter."""
+        ...
+
+
+# --- pushing ----------------------------------------------------------------------------------
+
+
+class Push(Protocol):
+    """Delivers webhooks; called for the due entry `hook|<run>`."""
+
+    async def push(self, run: str) -> float | None:
+        """Deliver what the run's log holds after the webhook's cursor.
+
+        Returns:
+            None when nothing is left: drop the due entry, unless a commit has moved it meanwhile.
+            Otherwise seconds: make it due again after them.
+        """
         ...

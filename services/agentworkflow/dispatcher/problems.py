@@ -1,5 +1,4 @@
 """The one place where a refusal becomes an HTTP answer: problem+json with a one-word reason."""
-# ruff: noqa: N818 - a refusal is named for what is wrong, and most are no error of the server
 
 import json
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from agentworkflow.events.problem import MEDIA_TYPE, FieldError, MalformedEvent,
 
 _TITLES: Final[Mapping[type[Exception], tuple[int, str]]] = {
     ports.UnknownWorkflow: (404, "Unknown workflow"),
+    ports.UnknownTrigger: (404, "Unknown trigger"),
     ports.UnknownRun: (404, "Unknown run"),
     ports.UnknownSignal: (404, "Unknown signal"),
     ports.UnknownDeadLetter: (404, "Unknown dead letter"),

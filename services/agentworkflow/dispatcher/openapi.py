@@ -1,0 +1,89 @@
+"""Pieces of the OpenAPI description that several routes share."""
+
+from typing import Any, Final
+
+from agentworkflow.dispatcher.api_models import ProblemModel
+from agentworkflow.events.problem import MEDIA_TYPE
+
+_MEANINGS: Final = {
+    400: "The request is malformed.",
+    401: "A key is needed, or this one is not known.",
+    403: "The key does not open this namespace, or the caller is a foreign page or name.",
+    404: "There is no such object in this namespace.",
+    405: "The path does not take this method.",
+    409: "The object's state does not allow it.",
+    410: "The run's time to live has ended.",
+    413: "The body is too large.",
+    415: "The body's content type is not taken.",
+    422: "The content is understood and refused; `errors` has the path of each fault.",
+    429: "Too many requests; `Retry-After` says when to come back.",
+    502: "The receiver did not take it.",
+    503: "The store does not answer; `Retry-After` says when to come back.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that are problems."""
+    reference = {"$ref": "#/components/schemas/Problem"}
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        response: dict[str, Any] = {
+            "description": _MEANINGS[status],
+            "content": {MEDIA_TYPE: {"schema": reference}},
+        }
+        if status in (429, 503):
+            response["headers"] = {"Retry-After": header("Seconds.", "integer")}
+        responses[status] = response
+    return responses
+
+
+def json_answer(
+    description: str, model: type[Any], headers: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One response that is JSON."""
+    answer: dict[str, Any] = {"description": description, "model": model}
+    if headers:
+        answer["headers"] = headers
+    return answer
+
+
+def header(description: str, kind: str = "string") -> dict[str, Any]:
+    """A header of a response."""
+    return {"description": description, "schema": {"type": kind}}
+
+
+def parameter(name: str, place: str, description: str, *, required: bool = False) -> dict[str, Any]:
+    """A parameter of a route that reads it by itself."""
+    return {
+        "name": name,
+        "in": place,
+        "required": required,
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+def add_shared_parts(document: dict[str, Any]) -> dict[str, Any]:
+    """Add what no single route brings: the Problem schema and how to authenticate."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    problem = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    # FastAPI's own shape of a validation error is never sent.
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [{"bearer": []}, {"apiKey": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path in ("/healthz", "/readyz"):
+                operation["security"] = []
+            found = operation["responses"].get("422", {})
+            schema = found.get("content", {}).get("application/json", {}).get("schema", {})
+            if schema.get("$ref", "").endswith("HTTPValidationError"):
+                operation["responses"]["422"] = problems(422)[422]
+    return document

@@ -1,0 +1,107 @@
+"""Sends a dead letter again, to where it was going and nowhere else, and drops it if it arrived."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx2
+
+from agentworkflow.dispatcher.event_starts import EventStarts, find_trigger
+from agentworkflow.dispatcher.ports import DeadLetter
+from agentworkflow.dispatcher.problems import Refused
+from agentworkflow.dispatcher.push import Pusher, Undelivered
+from agentworkflow.dispatcher.services import Services
+from agentworkflow.events import CloudEvent
+from agentworkflow.events.http import MalformedEvent, decode, encode_binary, from_json
+
+# A function from zero: its start and its handler's own limit, as Knative cuts a post.
+_FUNCTION_TIMEOUT: Final = httpx2.Timeout(600.0, connect=10.0)
+_OK: Final = range(200, 300)
+_NO_CONTENT: Final = 204
+
+
+class Redrive:
+    """Sends dead letters again.
+
+    Args:
+        services: dead letters, the catalog, the client for functions.
+        starts: for letters of triggers that start runs.
+        pusher: for letters of webhooks; None where there are no webhooks.
+    """
+
+    def __init__(self, services: Services, starts: EventStarts, pusher: Pusher | None) -> None:
+        self._services = services
+        self._starts = starts
+        self._pusher = pusher
+
+    async def redrive(self, namespace: str, letter: str) -> dict[str, str | None]:
+        """Send one letter again, then drop it; the run or publication that came of it.
+
+        Raises:
+            Refusal: it did not arrive; the letter is kept.
+        """
+        found = await self._services.dead_letters.get(namespace, letter)
+        came: dict[str, str | None] = {"run": None, "publication": None}
+        if found.kind == "webhook":
+            await self._push(found)
+        else:
+            event = from_json(found.event)
+            if found.kind == "publication":
+                came["publication"] = await self._services.runs.accept_event(
+                    namespace, found.target, event
+                )
+            else:
+                came |= await self._to_trigger(found, event)
+        await self._services.dead_letters.remove(namespace, letter)
+        return came
+
+    async def _to_trigger(self, letter: DeadLetter, event: CloudEvent) -> Mapping[str, str | None]:
+        workflow = letter.workflow or ""
+        published = self._services.catalog.get(letter.namespace, workflow)
+        spec = find_trigger(published, letter.target)
+        if spec.function is None:
+            outcome = await self._starts.deliver(letter.namespace, workflow, spec.name, event)
+            return {"run": outcome.run}
+        addresses = published.functions.get(spec.function, ())
+        if not addresses:
+            raise _undelivered(f"The function {spec.function} has no address.")
+        # The last address is the function's own; a pool's may have no free slot.
+        path = f"/functions/{quote(spec.function)}/triggers/{quote(spec.name)}"
+        reply = await self._call(addresses[-1].rstrip("/") + path, event)
+        if reply is None:
+            return {}
+        broker = published.broker or "default"
+        return {"publication": await self._publish(letter.namespace, broker, reply)}
+
+    async def _call(self, url: str, event: CloudEvent) -> CloudEvent | None:
+        headers, body = encode_binary(event)
+        try:
+            response = await self._services.http.post(
+                url, content=body, headers=headers, timeout=_FUNCTION_TIMEOUT
+            )
+        except (httpx2.HTTPError, OSError) as error:
+            raise _undelivered(f"{url}: {type(error).__name__}: {error}") from error
+        if response.status_code not in _OK:
+            raise _undelivered(f"{url} answered {response.status_code}: {response.text[:300]}")
+        if response.status_code == _NO_CONTENT or not response.content:
+            return None
+        try:
+            return decode(response.headers.multi_items(), response.content)
+        except MalformedEvent as error:
+            raise _undelivered(f"{url} replied with what is no CloudEvent: {error}") from error
+
+    async def _publish(self, namespace: str, broker: str, reply: CloudEvent) -> str:
+        return await self._services.runs.accept_event(namespace, broker, reply)
+
+    async def _push(self, letter: DeadLetter) -> None:
+        if self._pusher is None:
+            raise _undelivered("Webhooks are not configured here.")
+        payload: Any = letter.event["data"]
+        try:
+            await self._pusher.deliver(letter.target, str(letter.event["id"]), payload)
+        except Undelivered as failure:
+            raise _undelivered(str(failure)) from failure
+
+
+def _undelivered(detail: str) -> Refused:
+    return Refused(502, "The dead letter did not arrive", detail, reason="Undelivered")
