@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.annotated_handlers import GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from agentworkflow.workflow.durations import DURATION_PATTERN, parse_duration_ms
@@ -68,7 +67,7 @@ class Shown:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         return {**handler(schema), **dict(self.keywords)}
 
 
@@ -86,7 +85,7 @@ class Between:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         rule = {
             "rule": f"duration(self) >= duration('{self.least}')"
             f" && duration(self) <= duration('{self.most}')",
@@ -119,7 +118,7 @@ class Later:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         shown: dict[str, Any] = {"type": self.type, "x-agentworkflow-later": True}
         if self.type == "object":
             shown["x-kubernetes-preserve-unknown-fields"] = True
@@ -140,7 +139,7 @@ class _WholeNumberToText:
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         shown = handler(schema)
         return {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
@@ -213,6 +212,8 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(
         alias_generator=to_camel,
+        # Built when first used: a process that only names the models does not wait for them.
+        defer_build=True,
         extra="forbid",
         frozen=True,
         strict=True,
