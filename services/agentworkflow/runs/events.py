@@ -44,6 +44,7 @@ class RunRequested(Event):
         kind: `api`, `route` or `event`.
         trigger: the trigger or route that started it.
         event: the event that started it, as structured JSON, or None.
+        cause: its `source`, `id` and `type`, or None.
         session: the session id, or None.
         webhook: where the result is sent, or None.
         depth: how many events caused each other before this run.
@@ -58,6 +59,7 @@ class RunRequested(Event):
     kind: str = "api"
     trigger: str | None = None
     event: Value | None = None
+    cause: Mapping[str, str] | None = None
     session: str | None = None
     webhook: str | None = None
     depth: int = 0

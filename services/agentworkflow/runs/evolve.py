@@ -36,7 +36,7 @@ from agentworkflow.runs.model import (
     slots_without_needs,
 )
 from agentworkflow.runs.slots import Slot
-from agentworkflow.runs.values import Inline, Value
+from agentworkflow.runs.values import Value
 from agentworkflow.workflow.plan import StepSpec
 
 MAX_SIGNALS: Final = 100
@@ -54,7 +54,6 @@ def evolve(run: Run, event: Event) -> Run:
 def _run_requested(draft: Draft, event: RunRequested) -> bool:
     if draft.run.version:
         return False
-    started_by = event.event.value if isinstance(event.event, Inline) else None
     draft.changes |= {
         "created": event.time,
         "session": event.session,
@@ -62,7 +61,7 @@ def _run_requested(draft: Draft, event: RunRequested) -> bool:
         "origin": Origin(
             kind=event.kind,
             trigger=event.trigger,
-            event=_identity(started_by),
+            event=event.cause,
             depth=event.depth,
             trace=event.trace,
             random=event.random,
@@ -72,12 +71,6 @@ def _run_requested(draft: Draft, event: RunRequested) -> bool:
     if event.deadline is not None:
         draft.arm(due.deadline_timer_of(draft.run.id), event.deadline)
     return True
-
-
-def _identity(event: Any) -> Mapping[str, str] | None:
-    if not isinstance(event, dict):
-        return None
-    return {name: str(event[name]) for name in ("source", "id", "type") if name in event}
 
 
 def _run_started(draft: Draft, event: RunStarted) -> bool:
@@ -230,6 +223,9 @@ def _step_waiting(draft: Draft, event: StepWaiting) -> bool:
     draft.waiting += 1
     if event.until is not None:
         draft.arm(due.wait_timer_of(draft.run.id, event.step), event.until)
+    if event.signal is not None and draft.run.origin.webhook is not None:
+        # Whoever answers for the run has to hear that it waits for them.
+        draft.arm(due.webhook_of(draft.run.id), event.time)
     return True
 
 

@@ -127,20 +127,12 @@ _SHOWN: Final[Mapping[str, str]] = {
     "message": "message",
 }
 _SHOWN_TIMES: Final[Mapping[str, str]] = {"due": "due", "until": "until", "deadline": "deadline"}
-_FINISHED: Final[Mapping[str, str]] = {
-    "Succeeded": "run.succeeded",
-    "Failed": "run.failed",
-    "Cancelled": "run.cancelled",
-}
 
 
 def project_entry(text: str) -> dict[str, Any]:
     """A log entry as watchers see it. An output that is kept beside the log shows its size."""
     record = json.loads(text)
-    kind = record["type"]
-    if kind == "run.finished":
-        kind = _FINISHED[record["state"]]
-    shown: dict[str, Any] = {"type": kind, "time": rfc3339(record["time"])}
+    shown: dict[str, Any] = {"type": record["type"], "time": rfc3339(record["time"])}
     shown |= {out: record[name] for name, out in _SHOWN.items() if name in record}
     shown |= {out: rfc3339(record[name]) for name, out in _SHOWN_TIMES.items() if name in record}
     output = record.get("output")
