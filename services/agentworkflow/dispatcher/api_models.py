@@ -1,6 +1,7 @@
 """What the API's JSON looks like, for its OpenAPI description.
 
-Answers are written by `representations.py` and the run service; a test holds them against these models.
+Answers are written by `representations.py` and the run service; a test holds them against these
+models.
 """
 
 from typing import Annotated, Any, Literal

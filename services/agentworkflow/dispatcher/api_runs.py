@@ -1,5 +1,6 @@
 """Runs over HTTP: start, list, look, result, signal, cancel."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -29,7 +30,7 @@ _START_PARAMETERS: Final = [
     parameter("session", "query", "Runs of one session follow each other. Also as a header."),
     parameter("webhook", "query", "URL that is told when the run ends. Also as a header."),
 ]
-_ANY_JSON: Final = {"content": {"application/json": {"schema": {}}}}
+_ANY_JSON: Final[Mapping[str, Any]] = {"content": {"application/json": {"schema": {}}}}
 
 
 def build_runs(

@@ -181,7 +181,7 @@ class Pusher:
 
 def backoff(attempts: int) -> float:
     """Seconds after so many failed attempts: 5 s doubled, at most 1 h, and half of it jitter."""
-    longest = min(_FIRST_DELAY * 2**attempts, _LONGEST_DELAY)
+    longest = min(_FIRST_DELAY * 2.0**attempts, _LONGEST_DELAY)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, protects nothing
 
 

@@ -7,13 +7,14 @@ from typing import Any, Final
 from jsonschema import exceptions
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
+from referencing import Registry
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import SPECIFICATIONS
 
 from agentworkflow.dispatcher.ports import InputError, InvalidInput, Published
 
 _MOST_ERRORS: Final = 50
 _MOST_SCHEMAS: Final = 512
+_OFFLINE: Final[Registry[Any]] = Registry()
 
 
 class InputSchemas:
@@ -53,7 +54,7 @@ class InputSchemas:
         found = self._compiled.get(digest)
         if found is None:
             # With this registry a $ref to another host is an error instead of a request there.
-            found = validator_for(schema)(schema, registry=SPECIFICATIONS)
+            found = validator_for(schema)(schema, registry=_OFFLINE)
             self._compiled[digest] = found
             if len(self._compiled) > _MOST_SCHEMAS:
                 self._compiled.popitem(last=False)

@@ -18,11 +18,11 @@ from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
 from agentworkflow.dispatcher.starting import Starting
 from agentworkflow.workflow.durations import parse_duration
+from agentworkflow.workflow.expressions import ExpressionError
 from agentworkflow.workflow.expressions import Scope as Names
 from agentworkflow.workflow.models_starts import Route
 from agentworkflow.workflow.templates import (
     EvaluationError,
-    ExpressionError,
     Template,
     compile_template,
 )
