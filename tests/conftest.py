@@ -5,13 +5,13 @@ in parallel and need no port.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.asyncio import Redis
+
 from agentworkflow.engine.valkey import EmbeddedValkey
 from agentworkflow.store import Store
-from redis.asyncio import Redis
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +35,3 @@ async def store(valkey_url: str) -> AsyncIterator[Store]:
         await client.flushall()
     async with await Store.connect(valkey_url) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def other_redis_url() -> str:
-    """Any Redis, named by the environment; its database must be empty."""
-    url = os.environ.get("AGENTWORKFLOW_TEST_REDIS_URL")
-    if not url:
-        pytest.skip("AGENTWORKFLOW_TEST_REDIS_URL names no Redis to test against")
-    return url

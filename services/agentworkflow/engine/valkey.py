@@ -61,6 +61,7 @@ class EmbeddedValkey:
         data_dir: Where its data lives; None for a temporary directory that `stop` removes.
         options: Settings of Valkey beside ours, by name.
         ready_within: Seconds until it must answer; loading a big log takes time.
+        binary: The server's program; None for the one that is installed with us.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class EmbeddedValkey:
         *,
         options: Mapping[str, str] | None = None,
         ready_within: float = 60.0,
+        binary: Path | None = None,
     ) -> None:
+        self._binary = binary or get_binary_path()
         self._temporary = data_dir is None
         self._given = data_dir
         self._options = dict(options or {})
@@ -227,7 +230,7 @@ class EmbeddedValkey:
             "maxmemory-policy": "noeviction",
             **self._options,
         }
-        command = [str(get_binary_path())]
+        command = [str(self._binary)]
         for name, value in settings.items():
             command += [f"--{name}", value]
         # A setting that it refuses is told on its output, before it opens its log.

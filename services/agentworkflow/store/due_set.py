@@ -50,7 +50,7 @@ class DueSet:
             gone.update(text(member) for member in missing)
         return frozenset(gone)
 
-    async def try_again(self, member: str, delay_ms: int) -> int | None:
+    async def again(self, member: str, delay_ms: int) -> int | None:
         """Make an entry due again after a pause.
 
         Returns:

@@ -30,6 +30,7 @@ __all__ = [
     "queue",
     "session",
     "shard_of_member",
+    "shared_secret",
     "tombstone",
     "tries",
     "workflows",
@@ -138,6 +139,11 @@ def queue(shard: int, namespace: str, workflow: str, session_id: str) -> str:
 def event(publication: str) -> str:
     """STRING: a user's event that was accepted and is not yet published."""
     return _in_shard(parse_shard(publication), f"event:{publication}")
+
+
+def shared_secret(name: str) -> str:
+    """STRING: a secret of the installation."""
+    return f"awf:{{secrets}}:{name}"
 
 
 def dead_letters(namespace: str) -> str:

@@ -6,6 +6,7 @@ Few and read often, so a dispatcher keeps them all and reads again when the vers
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -115,6 +116,13 @@ class Registry:
             (record for record in records if namespace in (None, record.namespace)),
             key=lambda record: (record.namespace, record.name),
         )
+
+    async def shared_secret(self, name: str) -> bytes:
+        """A secret that all processes of an installation share; the first to ask makes it."""
+        key = names.shared_secret(name)
+        await self._connection.command("SET", key, secrets.token_bytes(32), "NX")
+        found: bytes = await self._connection.command("GET", key)
+        return found
 
     async def registry_version(self) -> int:
         """A number that changes with every publication and withdrawal."""

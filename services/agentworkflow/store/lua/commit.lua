@@ -20,7 +20,7 @@ local version, events = tonumber(head[1]), tonumber(ARGV[5])
 if version ~= expected then
   if head[2] == call_id and version == expected + events then
     -- Our own commit, whose answer was lost.
-    return {now, 'committed', version, KEYS[8] and redis.call('HGET', KEYS[8], 'active')}
+    return {now, 'committed', version, KEYS[8] and redis.call('HGET', KEYS[8], 'active') or false}
   end
   local since = {}
   for n = expected + 1, math.min(version, expected + 100) do
