@@ -167,7 +167,7 @@ class WorkflowView(Shape):
     signals: list[str]
     triggers: list[TriggerView]
     routes: list[RouteView]
-    broker: str | None = None
+    broker: str = Field(description="Name of the Broker that carries its events.")
 
 
 class WorkflowPage(Shape):

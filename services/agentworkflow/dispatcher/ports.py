@@ -338,7 +338,7 @@ class Published:
 
     Attributes:
         functions: per function its addresses in the order in which they are asked.
-        record: the registry's JSON record as it is.
+        record: the registry's record as it is, JSON text.
     """
 
     namespace: str
@@ -350,7 +350,7 @@ class Published:
     functions: Mapping[str, tuple[str, ...]]
     broker: str | None
     published_ms: int
-    record: Mapping[str, Any]
+    record: str
 
 
 class Catalog(Protocol):

@@ -70,8 +70,9 @@ class Redrive:
         reply = await self._call(addresses[-1].rstrip("/") + path, event)
         if reply is None:
             return {}
-        broker = published.broker or "default"
-        return {"publication": await self._publish(letter.namespace, broker, reply)}
+        broker = published.resource.spec.broker.name
+        publication = await self._services.runs.accept_event(letter.namespace, broker, reply)
+        return {"publication": publication}
 
     async def _call(self, url: str, event: CloudEvent) -> CloudEvent | None:
         headers, body = encode_binary(event)
@@ -89,9 +90,6 @@ class Redrive:
             return decode(response.headers.multi_items(), response.content)
         except MalformedEvent as error:
             raise _undelivered(f"{url} replied with what is no CloudEvent: {error}") from error
-
-    async def _publish(self, namespace: str, broker: str, reply: CloudEvent) -> str:
-        return await self._services.runs.accept_event(namespace, broker, reply)
 
     async def _push(self, letter: DeadLetter) -> None:
         if self._pusher is None:

@@ -67,7 +67,7 @@ def build_workflow(workflow: Published) -> dict[str, Any]:
         "routes": [
             {"host": each.host, "method": each.method, "path": each.path} for each in spec.routes
         ],
-        "broker": workflow.broker,
+        "broker": spec.broker.name,
     }
 
 
