@@ -24,13 +24,12 @@ class Acts:
         folder: Folder,
         calls: Calls,
         publications: Publications,
-        push: Callable[[str], Awaitable[float | None]] | None,
     ) -> None:
         self._store = store
         self._folder = folder
         self._calls = calls
         self._publications = publications
-        self._push = push
+        self.push: Callable[[str], Awaitable[float | None]] | None = None
 
     async def act(self, entry: DueEntry) -> bool:
         """Act on an entry; False if it is of no use any more."""
@@ -57,10 +56,13 @@ class Acts:
         return False
 
     async def _deliver(self, run: str) -> bool:
-        delay = None if self._push is None else await self._push(run)
+        if self.push is None:
+            # The doors are not built yet, or this dispatcher has none: it stays due.
+            return True
+        delay = await self.push(run)
         if delay is None:
             return False
-        await self._store.try_again(webhook_of(run), round(delay * 1000))
+        await self._store.again(webhook_of(run), round(delay * 1000))
         return True
 
     async def _fold(self, run: str, make: Callable[[Run, int], Event | None]) -> bool:

@@ -14,6 +14,7 @@ import structlog
 
 from agentworkflow.dispatcher.committing import LEASE_MS, Step, build_commit, saved
 from agentworkflow.dispatcher.definitions import Definitions
+from agentworkflow.dispatcher.metrics import Metrics
 from agentworkflow.dispatcher.values import Loader
 from agentworkflow.runs import due
 from agentworkflow.runs.decide import decide, wanted
@@ -93,7 +94,10 @@ class _Waiting:
 class Folder:
     """Loads, folds and commits runs."""
 
-    def __init__(self, store: Store, definitions: Definitions, loader: Loader) -> None:
+    def __init__(
+        self, store: Store, definitions: Definitions, loader: Loader, metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._store = store
         self._definitions = definitions
         self._loader = loader
@@ -200,7 +204,7 @@ class Folder:
             else:
                 return []
         try:
-            await self._give_up(run)
+            await self.give_up(run)
         except (RunGone, Raced, StoreUnavailable) as error:
             return _refuse(batch, error)
         except Exception as error:  # noqa: BLE001 - nobody may wait for ever
@@ -253,6 +257,7 @@ class Folder:
             # The same commit again: the store knows it by its call id.
             await asyncio.sleep(_PAUSE)
             result = await self._store.commit(commit)
+        self._metrics.commits.labels(type(result).__name__.lower()).inc()
         if isinstance(result, Gone):
             self.forget(commit.run)
             raise RunGone(commit.run)
@@ -303,7 +308,7 @@ class Folder:
         definition = await self._definitions.get(shard_of(head.run), digest)
         return run_of_head(head.run, head.secret, head.version, head.fields, definition)
 
-    async def _give_up(self, run: str) -> None:
+    async def give_up(self, run: str) -> None:
         """End a run that the fold cannot go on with, by a commit that needs no fold."""
         for _ in range(MAX_RACES):
             head = await self._store.load(run)

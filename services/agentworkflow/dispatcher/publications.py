@@ -140,7 +140,7 @@ class Publications:
                 return False
             detail = f"{url} answered {status}"
         pause = self._pauses.get(member, _FIRST_PAUSE_MS)
-        posts = await self._store.try_again(member, pause)
+        posts = await self._store.again(member, pause)
         if posts is not None and posts < MAX_POSTS:
             self._pauses[member] = pause * 4
             self._metrics.publications.labels("failed").inc()
