@@ -26,6 +26,8 @@ ROOTS: Final = frozenset({"input", "event", "session", "run", "steps", "item", "
 RUN_FIELDS: Final = ("id", "name", "namespace", "startedAt")
 STEP_FIELDS: Final = ("state", "output", "error")
 
+# Extension functions are called as `math.round(x)`: in the tree that is a call on a name.
+_NAMESPACES: Final = frozenset({"base64", "math", "optional", "strings"})
 _INDEX: Final = frozenset({"_[_]", "_[?_]", "_?._"})
 _MAX_SOURCE: Final = 10_000
 
@@ -267,7 +269,7 @@ def _chain(node: Node) -> tuple[str, tuple[str, ...]] | None:
 def _paths(node: Node, bound: frozenset[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     chain = _chain(node)
     if chain is not None:
-        if chain[0] not in bound:
+        if chain[0] not in bound and (chain[1] or chain[0] not in _NAMESPACES):
             yield chain
         return
     for child, names in _children(node, bound):
@@ -286,7 +288,7 @@ def _check(
 ) -> Iterator[ExpressionError]:
     chain = _chain(node)
     if chain is not None:
-        if chain[0] not in bound:
+        if chain[0] not in bound and (chain[1] or chain[0] not in _NAMESPACES):
             yield from _check_path(chain[0], chain[1], node, scope, guarded=guarded)
         return
     if _guards(node, present=True) or _guards(node, present=False):
