@@ -31,6 +31,7 @@ from agentworkflow.dispatcher.run_events import step_requested
 from agentworkflow.dispatcher.values import Loader
 from agentworkflow.events.http import encode_binary
 from agentworkflow.runs.decide import call_input, call_parts, expression_problem
+from agentworkflow.runs.due import call_of
 from agentworkflow.runs.events import Event, StepCompleted, StepFailed
 from agentworkflow.runs.model import Run
 from agentworkflow.runs.slots import Slot
@@ -72,6 +73,7 @@ class Calls:
         self._open: defaultdict[tuple[str, str, str], asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_MAX_OPEN)
         )
+        self._posts: dict[str, asyncio.Task[tuple[Answer, bool]]] = {}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
         timeout = httpx2.Timeout(_LONGEST_POST, connect=_CONNECT, pool=None)
         self._client = httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
@@ -94,17 +96,38 @@ class Calls:
             run = await self._folder.fresh(run_id)
         if run.live.get(slot) != attempt:
             return False
-        spec = run.spec(slot.step)
         started = time.monotonic()
-        async with self._open[run.namespace, run.workflow, spec.function or ""]:
-            with self._metrics.open_calls.track_inprogress():
-                answer, pool = await self._answer(run, slot, attempt)
+        member = call_of(run_id, slot, attempt)
+        post = asyncio.create_task(self._bounded(run, slot, attempt), name=f"post {member}")
+        self._posts[member] = post
+        try:
+            answer, pool = await post
+        except asyncio.CancelledError:
+            post.cancel()
+            if _is_cancelled():
+                raise
+            # The attempt has ended otherwise, and its entry is removed already.
+            return True
+        finally:
+            del self._posts[member]
         start_type = _start_type(answer, pool=pool)
         await self._fold(run, slot, attempt, answer, start_type)
         self._metrics.call_seconds.labels(
-            run.namespace, run.workflow, spec.function, start_type or "unknown"
+            run.namespace, run.workflow, run.spec(slot.step).function, start_type or "unknown"
         ).observe(time.monotonic() - started)
         return True
+
+    def abandon(self, member: str) -> None:
+        """Give up a post whose attempt has ended. An answer that is being folded goes on."""
+        post = self._posts.get(member)
+        if post is not None:
+            post.cancel()
+
+    async def _bounded(self, run: Run, slot: Slot, attempt: int) -> tuple[Answer, bool]:
+        function = run.spec(slot.step).function or ""
+        async with self._open[run.namespace, run.workflow, function]:
+            with self._metrics.open_calls.track_inprogress():
+                return await self._answer(run, slot, attempt)
 
     async def _answer(self, run: Run, slot: Slot, attempt: int) -> tuple[Answer, bool]:
         try:
@@ -229,6 +252,12 @@ class Calls:
             return Inline(answer.output)
         body = await self._store.get_blob(run, answer.reference)
         return None if body is None else Blob(answer.reference, len(body))
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that asks is itself being cancelled, not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _start_type(answer: Answer, *, pool: bool) -> str | None:

@@ -63,7 +63,7 @@ class Core:
         calls = Calls(store, folder, loader, catalog, metrics)
         publications = Publications(store, folder, loader, catalog, letters, metrics, broker_url)
         acts = Acts(store, folder, calls, publications)
-        sweep = Sweep(store, metrics, acts.act, folder.give_up)
+        sweep = Sweep(store, metrics, acts.act, calls.abandon, folder.give_up)
         folder.committer = sweep
         starts = Starts(store, folder, definitions, catalog)
         runs = Runs(store, folder, loader, starts, sweep)

@@ -45,7 +45,8 @@ _TRIES: Final = 3
 _PAUSE: Final = 0.2
 """Seconds before an input that must not be lost is tried again."""
 
-_KEPT_RUNS: Final = 10_000
+_KEPT_RUNS: Final = 1_000
+"""Runs in memory; any other is read when something happens to it."""
 
 Input = Callable[[Run, int], Event | None]
 """Makes an event of the run as it is now and the store's time; None for nothing to say."""

@@ -33,6 +33,9 @@ _TRIES: Final = 3
 Act = Callable[[DueEntry], Awaitable[bool]]
 """Acts on an entry. False: the entry is of no use any more, and is removed."""
 
+Abandon = Callable[[str], None]
+"""Told of a due member that is no longer owed: whatever is still under way for it may end."""
+
 Spoiled = Callable[[str], Awaitable[None]]
 """Ends a run that nothing can act on."""
 
@@ -40,10 +43,13 @@ Spoiled = Callable[[str], Awaitable[None]]
 class Sweep:
     """Leases what is due, hands it to the acts, and renews the leases of what goes on."""
 
-    def __init__(self, store: Store, metrics: Metrics, act: Act, spoiled: Spoiled) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, act: Act, abandon: Abandon, spoiled: Spoiled
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._act = act
+        self._abandon = abandon
         self._spoiled = spoiled
         self._acts: dict[str, asyncio.Task[None]] = {}
         self._tries: dict[str, int] = {}
@@ -76,11 +82,8 @@ class Sweep:
             self._metrics.runs_finished.labels(
                 run.namespace, run.workflow, str(run.state), run.reason or ""
             ).inc()
-        current = asyncio.current_task()
         for member in undue:
-            task = self._acts.get(member)
-            if task is not None and task is not current and not member.startswith("start|"):
-                task.cancel()
+            self._abandon(member)
         for member in now_due:
             self.take(member)
 
@@ -149,10 +152,8 @@ class Sweep:
                 continue
             with contextlib.suppress(StoreUnavailable):
                 for member in await self._store.extend(held, LEASE_MS):
-                    task = self._acts.get(member)
                     # Its attempt or run has ended elsewhere: nobody waits for the answer.
-                    if task is not None and member.startswith("call|"):
-                        task.cancel()
+                    self._abandon(member)
 
     async def _run(self, member: str) -> None:
         try:

@@ -16,7 +16,7 @@ from agentworkflow.runs.values import Blob, Inline, OutputOf, decode_value
 from agentworkflow.runs.view import RESULT
 from agentworkflow.workflow.parts import Part
 
-_KEPT_BYTES: Final = 64 * 1024 * 1024
+_KEPT_BYTES: Final = 16 * 1024 * 1024
 """Size, as JSON, of the values kept in memory."""
 
 _PLAIN: Final = frozenset({"problem"})
