@@ -34,7 +34,8 @@ class StoreClock:
         """Take a sample: the server said `server_ms` between two readings of `monotonic`."""
         round_trip = answered - asked
         stale = answered - self._sampled_at > _TRUSTED_FOR
-        offset_ms = server_ms - (asked + answered) * 500
+        # The server's milliseconds are cut off, not rounded.
+        offset_ms = server_ms + 0.5 - (asked + answered) * 500
         # A time outside what the current estimate allows means that the server's clock was set.
         moved = (
             self._offset_ms is not None
@@ -44,6 +45,8 @@ class StoreClock:
             self._offset_ms = offset_ms
             self._round_trip = round_trip
             self._sampled_at = answered
+        # Never behind what the server has said: what it calls due must look due here as well.
+        self._shown = server_ms if moved else max(self._shown, server_ms)
 
     def now_ms(self) -> int:
         """The server's time in milliseconds since the epoch.

@@ -17,7 +17,6 @@ from agentworkflow.engine.valkey import EmbeddedValkey
 from agentworkflow.store import Created, Finish, Start, Store
 from agentworkflow.store.connection import Connection
 
-
 DEBIAN_REDIS = shutil.which("redis-server")
 NAMED_REDIS = os.environ.get("AGENTWORKFLOW_TEST_REDIS_URL")
 
@@ -200,9 +199,7 @@ class Proxy:
 
 
 @pytest.fixture
-async def proxied(
-    server: EmbeddedValkey, tmp_path: Path
-) -> AsyncIterator[tuple[Proxy, str]]:
+async def proxied(server: EmbeddedValkey, tmp_path: Path) -> AsyncIterator[tuple[Proxy, str]]:
     """A proxy in front of a server, and the URL of the proxy."""
     async with _proxy(server.socket, tmp_path / "p") as found:
         yield found

@@ -46,9 +46,7 @@ async def test_a_created_run_has_the_head_and_log_it_was_given(
     ]
     assert await store.get_blob(run, "sha256:b") == b"\x00big"
     assert await store.version(run) == 2
-    assert [due.member for due in await store.lease(0, limit=9, lease_ms=1)] == [
-        f"call|{run}|a||1"
-    ]
+    assert [due.member for due in await store.lease(0, limit=9, lease_ms=1)] == [f"call|{run}|a||1"]
 
 
 async def test_an_unknown_run_has_no_head_and_an_empty_log(
