@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentworkflow.dispatcher.auth import ANONYMOUS, Keyring, is_loopback, require_namespace
+from agentworkflow.dispatcher.auth import ANONYMOUS, Keyring, require_namespace
+from agentworkflow.dispatcher.keys import is_loopback
 from agentworkflow.dispatcher.limits import RateLimit
 from agentworkflow.dispatcher.metrics import Metrics
 from agentworkflow.dispatcher.ports import Refusal

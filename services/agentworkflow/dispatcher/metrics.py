@@ -3,11 +3,13 @@
 Each dispatcher has a registry of its own, so that several can live in one process.
 """
 
+import math
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+_LOSS_SECONDS: Final = {"None": 0.0, "OneSecond": 1.0}
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 60)
 _CALL_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 600)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120)
@@ -99,6 +101,10 @@ class Metrics:
         self.loss_window_seconds = gauge(
             "loss_window_seconds", "Seconds of writes that a crash of the store may lose."
         )
+
+    def observe_loss_window(self, window: str) -> None:
+        """Say what a crash of the store may lose: `None`, `OneSecond`, `Snapshot`, `Unknown`."""
+        self.loss_window_seconds.set(_LOSS_SECONDS.get(window, math.inf))
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its content type."""

@@ -35,7 +35,10 @@ class Settings:
         event_port: 0 takes a free one.
         event_url: base URL under which Triggers and function hosts reach the event port; None
             stands for the address that it is bound to.
-        event_secret: signs the addresses of Triggers; None takes the one kept in the store.
+        broker_url: where Brokers are that no workflow names, with `{namespace}` and `{broker}` in
+            it; None if only published workflows have Brokers.
+        event_secret: signs the addresses of Triggers. All dispatchers and whoever makes Triggers
+            need the same; None draws one, with which addresses end with the process.
         api_keys: who may use the API; none means loopback only.
         insecure_no_auth: serve without keys on an address that others can reach.
         allowed_hosts: `Host` names that are taken besides loopback's when there are no keys.
@@ -64,6 +67,7 @@ class Settings:
     event_host: str = "127.0.0.1"
     event_port: int = 8081
     event_url: str | None = None
+    broker_url: str | None = None
     event_secret: str | None = None
     api_keys: tuple[ApiKey, ...] = ()
     insecure_no_auth: bool = False

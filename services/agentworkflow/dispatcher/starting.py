@@ -1,5 +1,6 @@
 """Starts a run for a request, and answers with its ticket or, if it is asked to wait, the run."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -67,8 +68,19 @@ class Starting:
         if wait:
             # The run is durable: whatever goes wrong from here on, the ticket stands.
             with suppress(Unavailable):
-                if await self._services.runs.wait(namespace, ticket.run, wait):
+                if await self._is_over(namespace, ticket.run, wait):
                     view = await self._services.runs.view(namespace, ticket.run)
                     return json_response(view, 200, headers)
         headers["retry-after"] = "1"
         return json_response(build_ticket(namespace, workflow.name, ticket), 202, headers)
+
+    async def _is_over(self, namespace: str, run: str, wait: float) -> bool:
+        """Whether the run is terminal within `wait` seconds, and before the dispatcher closes."""
+        waiting = asyncio.ensure_future(self._services.runs.wait(namespace, run, wait))
+        closing = asyncio.ensure_future(self._services.closing.wait())
+        try:
+            await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.done() and waiting.result()
+        finally:
+            waiting.cancel()
+            closing.cancel()
