@@ -42,8 +42,11 @@ from agentworkflow.workflow.expressions import EvaluationError
 
 _log = structlog.get_logger(__name__)
 
-MAX_REPOSTS: Final = 5
-"""Posts of one attempt after the first, when nobody answered for it."""
+PAUSES: Final = (0.02, 0.2, 1.0, 3.0, 8.0)
+"""Seconds before each post of an attempt after the first, when nobody answered for it.
+
+The first is short: a host that scaled to zero closes connections that were kept for it.
+"""
 
 _LONGEST_POST: Final = 600.0
 """Seconds that one post may stay open: Knative closes it then. Such a post is not counted."""
@@ -53,8 +56,6 @@ _MAX_OPEN: Final = 200
 """Posts to one function that are open at once."""
 
 _MAX_ANSWER: Final = 64 * 1024 * 1024
-_REPOST_BASE: Final = 0.2
-_REPOST_CAP: Final = 10.0
 
 _UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
@@ -171,9 +172,9 @@ class Calls:
             if not addresses:
                 last = f"Function {run.spec(expected.slot.step).function!r} has no address."
             reposts += 1
-            if reposts > MAX_REPOSTS:
+            if reposts > len(PAUSES):
                 return crash(f"{last} It was asked {reposts} times."), False
-            pause = min(_REPOST_BASE * 2**reposts, _REPOST_CAP)
+            pause = PAUSES[max(reposts - 1, 0)]
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
 
     async def _post_once(

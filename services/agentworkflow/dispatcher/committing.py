@@ -19,7 +19,7 @@ from agentworkflow.runs.reading import EntryField
 from agentworkflow.runs.values import Inline, dump
 from agentworkflow.store import Commit, Finish, Opening
 
-LEASE_MS: Final = 10_000
+LEASE_MS: Final = 6_000
 """How long a dispatcher holds what it works on before another may take it."""
 
 

@@ -14,6 +14,7 @@ import structlog
 from agentworkflow.dispatcher.committing import LEASE_MS
 from agentworkflow.dispatcher.folding import RunGone
 from agentworkflow.dispatcher.metrics import Metrics
+from agentworkflow.dispatcher.ports import Unavailable
 from agentworkflow.runs.due import DueEntry, parse_due
 from agentworkflow.runs.model import Run
 from agentworkflow.store import Store, StoreUnavailable
@@ -158,7 +159,7 @@ class Sweep:
     async def _run(self, member: str) -> None:
         try:
             keep = await self._act(parse_due(member))
-        except StoreUnavailable as error:
+        except (StoreUnavailable, Unavailable) as error:
             _log.warning("act waits for the store", member=member, error=str(error))
             return
         except RunGone:
