@@ -1,1 +1,1 @@
-"""agentworkflow.engine."""
+"""The embedded engine: broker, activator, schedules and supervision in one local process."""
