@@ -88,7 +88,10 @@ class Process:
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({opening, stopped, *serving}, return_when=asyncio.FIRST_COMPLETED)
         failed = opening.done() and opening.exception() is not None
-        if not failed:
+        if failed:
+            for doorway in doorways:
+                doorway.close("The dispatcher cannot start; its log says why.")
+        else:
             await asyncio.wait({stopped, *serving}, return_when=asyncio.FIRST_COMPLETED)
         await self._close(opening, servers, serving)
         stopped.cancel()

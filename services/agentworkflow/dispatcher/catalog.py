@@ -7,7 +7,6 @@ from typing import Final
 
 import structlog
 
-from agentworkflow.dispatcher.definitions import Definitions
 from agentworkflow.dispatcher.ports import Published, UnknownWorkflow
 from agentworkflow.store import Store, StoreError
 from agentworkflow.store.registry import WorkflowRecord
@@ -25,13 +24,11 @@ _Name = tuple[str, str]
 class RegistryCatalog:
     """The catalog of one dispatcher. Implements `ports.Catalog`.
 
-    Start it before it is read, and close it at the end. What it compiles is handed to
-    `definitions` too, so that a workflow's first run compiles nothing.
+    Start it before it is read, and close it at the end.
     """
 
-    def __init__(self, store: Store, definitions: Definitions) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._definitions = definitions
         self._published: dict[_Name, Published] = {}
         self._refused: dict[_Name, WorkflowRecord] = {}
         # When a workflow was first seen: a new generation does not lose its claims to routes.
@@ -114,7 +111,6 @@ class RegistryCatalog:
                 _log.error("catalog.unusable", workflow="/".join(name), error=str(error))
                 continue
             self._published[name] = published
-            self._definitions.remember(published.definition)
             self._claimed.setdefault(name, record.published_ms)
             changed = True
             # Compiling takes milliseconds: others get their turn between two workflows.

@@ -34,6 +34,11 @@ class Doorway:
         self._application = application
         self._open.set()
 
+    def close(self, trouble: str) -> None:
+        """Send everyone away: there will be no application."""
+        self.trouble = trouble
+        self._open.set()
+
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         """ASGI."""
         if self._application is None and scope["type"] == "http":
@@ -57,7 +62,7 @@ class Doorway:
                 await self._open.wait()
         except TimeoutError:
             return False
-        return True
+        return self._application is not None
 
     async def _send_away(self, send: _Send) -> None:
         problem = {
