@@ -37,7 +37,7 @@ ONE_PLAN: Final = CelRule(
     "(has(self.steps) && size(self.steps) > 0) != (has(self.triggers) && size(self.triggers) > 0"
     " && self.triggers.all(t, has(t.__function__)))",
     "a workflow has exactly one of: steps, or triggers that all name a function",
-    "write steps; or no steps, and a function in every trigger",
+    "write steps, and not only triggers with a function; or no steps, and a function in each",
 )
 RUN_FIELDS_NEED_STEPS: Final = CelRule(
     "(has(self.steps) && size(self.steps) > 0) || !("

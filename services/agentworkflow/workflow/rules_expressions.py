@@ -16,6 +16,9 @@ _EVENT_ONLY: Final = Scope(roots=frozenset({"event"}))
 # The body of the request, as the default input is.
 _BODY_ONLY: Final = Scope(roots=frozenset({"input"}))
 
+_WHOLE_HINT: Final = "put all of it into one ${…}"
+_INPUT_HINT: Final = "write input: {name: value}, or one expression that gives an object"
+
 
 def check_expressions(spec: View) -> Iterator[Fault]:
     """Every error in an expression."""
@@ -31,9 +34,17 @@ def check_expressions(spec: View) -> Iterator[Fault]:
     run = Scope(roots=_RUN, steps=every, all_steps=every, event_is_certain=False)
     for step in spec.objects("steps"):
         before = reachable(needs, step.text("name") or "")
-        yield from _check_step(step, replace(run, steps=before))
+        for fault in _check_step(step, replace(run, steps=before)):
+            yield _about_itself(fault, step)
     yield from _check(spec.at("output"), run)
     yield from _check(spec.at("session").at("update"), run)
+
+
+def _about_itself(fault: Fault, step: View) -> Fault:
+    # The advice to add a need would make the step wait for itself.
+    if fault.message != f"step `{step.text('name')}` may not have ended here":
+        return fault
+    return replace(fault, message="a step cannot read its own result", hint="name another step")
 
 
 def _check_step(step: View, scope: Scope) -> Iterator[Fault]:
@@ -44,11 +55,20 @@ def _check_step(step: View, scope: Scope) -> Iterator[Fault]:
     yield from _check(step.at("forEach"), scope, whole=True)
     if step.has("forEach"):
         scope = replace(scope, roots=scope.roots | _ITEM)
-    yield from _check(step.at("input"), scope, whole=isinstance(step.at("input").value, str))
+    given = step.at("input")
+    if isinstance(given.value, str):
+        yield from _check(given, scope, whole=True, hint=_INPUT_HINT)
+    else:
+        yield from _check(given, scope)
 
 
-def _check(place: View, scope: Scope, *, whole: bool = False) -> Iterator[Fault]:
+def _check(
+    place: View, scope: Scope, *, whole: bool = False, hint: str = _WHOLE_HINT
+) -> Iterator[Fault]:
     if place.value is None or (whole and not isinstance(place.value, str)):
         return
-    for found in check_template(place.value, scope, whole=whole):
+    findings = check_template(place.value, scope)
+    for found in findings:
         yield Fault((*place.path, *found.path), found.message, found.hint, column=found.column)
+    if whole and check_template(place.value, scope, whole=True) != findings:
+        yield place.fault("must be one whole expression, with no text around it", hint)

@@ -10,6 +10,7 @@ from agentworkflow.workflow.findings import Fault, Path
 from agentworkflow.workflow.view import View
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_TYPES: Final = "write array, boolean, integer, null, number, object or string"
 _META: Final = Draft202012Validator(Draft202012Validator.META_SCHEMA)
 
 
@@ -29,7 +30,8 @@ def check_schema(schema: View) -> Iterator[Fault]:
         errors.setdefault(tuple(exact.absolute_path), exact.message)
     for path, message in errors.items():
         where: Path = (*schema.path, *path)
-        yield Fault(where, f"is no valid JSON Schema: {message}", "correct it")
+        hint = _TYPES if path and path[-1] == "type" else "correct it"
+        yield Fault(where, f"is no valid JSON Schema: {message}", hint)
     for path, reference in _references(schema.value, ()):
         if not reference.startswith("#"):
             yield Fault(

@@ -11,13 +11,12 @@ from agentworkflow.workflow.view import View
 def check_steps(spec: View) -> Iterator[Fault]:
     """Every breach of a rule about steps."""
     yield from unique_names(spec, "steps")
-    functions = spec.names("functions")
     names = spec.names("steps")
     for step in spec.objects("steps"):
         yield from _check_kind(step)
         yield from _check_input(step)
         yield from _check_wait(step.at("waitFor"))
-        yield from check_function_exists(step, functions)
+        yield from check_function_exists(step, spec)
         yield from _check_needs(step, names)
     yield from _check_cycles(spec)
 
@@ -46,10 +45,12 @@ def unique_members(owner: View, key: str) -> Iterator[Fault]:
             seen.add(each.value)
 
 
-def check_function_exists(owner: View, functions: Sequence[str]) -> Iterator[Fault]:
+def check_function_exists(owner: View, spec: View) -> Iterator[Fault]:
     """The function that a step or trigger names is one of the workflow's."""
     function = owner.text("function")
-    if function is not None and function not in functions:
+    functions = spec.names("functions")
+    readable = isinstance(spec.at("functions").value, list | None)
+    if function is not None and readable and function not in functions:
         hint = nearest(function, functions) or "add it to functions"
         yield owner.at("function").fault(f'there is no function "{function}"', hint)
 

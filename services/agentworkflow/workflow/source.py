@@ -1,11 +1,8 @@
-"""YAML as the API server's clients read it, with the line and column of every value.
+"""YAML with the line and column of every value, and advice where it does not parse.
 
-Bare words follow YAML 1.1, as `kubectl` has it: `yes` and `on` are booleans. A key is always the
-text that is written, so `on:` is a field's name here. What JSON cannot hold is refused.
+A key is always the text that is written, so `on:` is a field's name here.
 """
 
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,30 +11,9 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from agentworkflow.workflow.findings import Fault, Finding, Path, path_text
+from agentworkflow.workflow.scalars import MERGE_TAG, Loader, ScalarError, read_scalar
 
-_TAG: Final = "tag:yaml.org,2002:"
 _MAX_VALUES: Final = 100_000
-_EXACT_INTEGER: Final = 2**53
-
-
-class _Loader(yaml.SafeLoader):
-    """Resolves bare words as kubectl does: no dates, no numbers to the base of 60."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own form
-
-
-for _name, _pattern, _first in (
-    ("bool", r"y|yes|on|true|n|no|off|false", "yYnNtTfFoO"),
-    ("bool", r"Y|Yes|YES|On|ON|True|TRUE|N|No|NO|Off|OFF|False|FALSE", "YNTFO"),
-    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789."),
-    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
-    ("null", r"~|null|Null|NULL", "~nN"),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), list(_first))
-# Nothing written is null too.
-_Loader.add_implicit_resolver(_TAG + "null", re.compile("^$"), [""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +43,7 @@ def read_documents(text: str, file: str) -> tuple[list[Document], list[Finding]]
     documents: list[Document] = []
     findings: list[Finding] = []
     try:
-        for root in yaml.compose_all(text, Loader=_Loader):
+        for root in yaml.compose_all(text, Loader=Loader):
             reading = _Reading()
             value = reading.read(root, ())
             document = Document(value, reading.values, reading.keys)
@@ -117,8 +93,8 @@ class _Reading:
         read: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key, value in node.value:
-            if key.tag == _TAG + "merge":
-                merged |= self._merge(value, path, read | merged)
+            if key.tag == MERGE_TAG:
+                merged = {**self._merge(value, path), **merged}
                 continue
             if not isinstance(key, ScalarNode):
                 self._fault(key, path, "a key must be a text", "write name: value")
@@ -137,7 +113,7 @@ class _Reading:
             read[name] = self.read(value, (*path, name))
         return {**merged, **read}
 
-    def _merge(self, node: Node, path: Path, taken: dict[str, Any]) -> dict[str, Any]:
+    def _merge(self, node: Node, path: Path) -> dict[str, Any]:
         sources = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for source in sources:
@@ -149,26 +125,13 @@ class _Reading:
             self.values |= values
             self.keys |= keys
             merged = {**found, **merged}
-        return {key: value for key, value in merged.items() if key not in taken}
+        return merged
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
-        text: str = node.value
-        match node.tag.removeprefix(_TAG):
-            case "str":
-                return text
-            case "null":
-                return None
-            case "bool":
-                return text.lower() in ("y", "yes", "true", "on")
-            case "int":
-                return _integer(text)
-            case "float":
-                number = float(text.replace(".inf", "inf").replace(".nan", "nan").lower())
-                if not math.isfinite(number):
-                    return self._fault(node, path, f"{text} is no number that JSON can hold", "")
-                exact = number.is_integer() and abs(number) < _EXACT_INTEGER
-                return int(number) if exact else number
-        return self._fault(node, path, f"the tag {node.tag} is not supported", "leave it out")
+        try:
+            return read_scalar(node)
+        except ScalarError as error:
+            return self._fault(node, path, error.message, error.hint)
 
     def _fault(self, node: Node, path: Path, message: str, hint: str) -> None:
         self.faults.append((node, path, message, hint))
@@ -176,16 +139,6 @@ class _Reading:
     def _refuse_size(self, node: Node, path: Path) -> None:
         if self._count == _MAX_VALUES + 1:
             self._fault(node, path, f"the document has more than {_MAX_VALUES} values", "split it")
-
-
-def _integer(text: str) -> int:
-    digits = text.replace("_", "").lower()
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+-")
-    for prefix, base in (("0b", 2), ("0x", 16), ("0o", 8), ("0", 8)):
-        if digits.startswith(prefix) and len(digits) > len(prefix):
-            return sign * int(digits[len(prefix) :], base)
-    return sign * int(digits)
 
 
 def _inside(node: Node, column: int) -> int:
