@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from agentworkflow.dispatcher.acts import Acts
-from agentworkflow.dispatcher.calls import Calls
 from agentworkflow.dispatcher.catalog import RegistryCatalog
 from agentworkflow.dispatcher.dead_letters import StoredDeadLetters
-from agentworkflow.dispatcher.definitions import Definitions
-from agentworkflow.dispatcher.folding import Folder
 from agentworkflow.dispatcher.metrics import Metrics
-from agentworkflow.dispatcher.publications import Publications
-from agentworkflow.dispatcher.service import Runs
-from agentworkflow.dispatcher.starts import Starts
-from agentworkflow.dispatcher.sweep import Sweep
-from agentworkflow.dispatcher.values import Loader
+from agentworkflow.dispatcher.shell.acts import Acts
+from agentworkflow.dispatcher.shell.calls import Calls
+from agentworkflow.dispatcher.shell.definitions import Definitions
+from agentworkflow.dispatcher.shell.folding import Folder
+from agentworkflow.dispatcher.shell.publications import Publications
+from agentworkflow.dispatcher.shell.service import Runs
+from agentworkflow.dispatcher.shell.starts import Starts
+from agentworkflow.dispatcher.shell.sweep import Sweep
+from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.store import Store
 
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from agentworkflow.dispatcher.committing import LEASE_MS
-from agentworkflow.dispatcher.folding import RunGone
 from agentworkflow.dispatcher.metrics import Metrics
 from agentworkflow.dispatcher.ports import Unavailable
+from agentworkflow.dispatcher.shell.committing import LEASE_MS
+from agentworkflow.dispatcher.shell.folding import RunGone
 from agentworkflow.runs.due import DueEntry, parse_due
 from agentworkflow.runs.model import Run
 from agentworkflow.store import Store, StoreUnavailable

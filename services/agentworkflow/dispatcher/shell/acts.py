@@ -3,9 +3,9 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from agentworkflow.dispatcher.calls import Calls
-from agentworkflow.dispatcher.folding import Folder
-from agentworkflow.dispatcher.publications import Publications
+from agentworkflow.dispatcher.shell.calls import Calls
+from agentworkflow.dispatcher.shell.folding import Folder
+from agentworkflow.dispatcher.shell.publications import Publications
 from agentworkflow.runs.decide import elapsed
 from agentworkflow.runs.due import DueEntry, webhook_of
 from agentworkflow.runs.events import DeadlineReached, Event, RunStarted, StepFailed

@@ -14,8 +14,10 @@ from typing import Final
 import httpx2
 import structlog
 
-from agentworkflow.dispatcher.folding import Folder
-from agentworkflow.dispatcher.host_answers import (
+from agentworkflow.dispatcher.metrics import Metrics
+from agentworkflow.dispatcher.ports import Catalog, UnknownWorkflow
+from agentworkflow.dispatcher.shell.folding import Folder
+from agentworkflow.dispatcher.shell.host_answers import (
     Answer,
     Completed,
     Expected,
@@ -25,10 +27,8 @@ from agentworkflow.dispatcher.host_answers import (
     crash,
     judge,
 )
-from agentworkflow.dispatcher.metrics import Metrics
-from agentworkflow.dispatcher.ports import Catalog, UnknownWorkflow
-from agentworkflow.dispatcher.run_events import step_requested
-from agentworkflow.dispatcher.values import Loader
+from agentworkflow.dispatcher.shell.run_events import step_requested
+from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.events.http import encode_binary
 from agentworkflow.runs.decide import call_input, call_parts, expression_problem
 from agentworkflow.runs.due import call_of

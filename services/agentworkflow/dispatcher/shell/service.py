@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
-from agentworkflow.dispatcher.committing import LEASE_MS
-from agentworkflow.dispatcher.folding import Folder, Input, Raced, RunGone
 from agentworkflow.dispatcher.ports import (
     Attempt,
     AttemptRefused,
@@ -26,10 +24,12 @@ from agentworkflow.dispatcher.ports import (
     UnknownRun,
     UnknownSignal,
 )
-from agentworkflow.dispatcher.publications import encode_publication
-from agentworkflow.dispatcher.starts import Starts
-from agentworkflow.dispatcher.sweep import Sweep
-from agentworkflow.dispatcher.values import Loader
+from agentworkflow.dispatcher.shell.committing import LEASE_MS
+from agentworkflow.dispatcher.shell.folding import Folder, Input, Raced, RunGone
+from agentworkflow.dispatcher.shell.publications import encode_publication
+from agentworkflow.dispatcher.shell.starts import Starts
+from agentworkflow.dispatcher.shell.sweep import Sweep
+from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.runs.due import user_event_of
 from agentworkflow.runs.events import CancelRequested, Event, SignalReceived

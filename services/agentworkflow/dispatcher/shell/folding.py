@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from agentworkflow.dispatcher.committing import LEASE_MS, Step, build_commit, saved
-from agentworkflow.dispatcher.definitions import Definitions
 from agentworkflow.dispatcher.metrics import Metrics
-from agentworkflow.dispatcher.values import Loader
+from agentworkflow.dispatcher.shell.committing import LEASE_MS, Step, build_commit, saved
+from agentworkflow.dispatcher.shell.definitions import Definitions
+from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.runs import due
 from agentworkflow.runs.decide import decide, wanted
 from agentworkflow.runs.events import Event, RunFinished, decode_event, encode_event

@@ -5,9 +5,6 @@ import json
 import secrets
 from typing import Final
 
-from agentworkflow.dispatcher.committing import Step, build_opening, leased, request_hash
-from agentworkflow.dispatcher.definitions import Definitions
-from agentworkflow.dispatcher.folding import Folder
 from agentworkflow.dispatcher.ports import (
     MAX_DEPTH,
     Catalog,
@@ -19,6 +16,9 @@ from agentworkflow.dispatcher.ports import (
     Ticket,
     Unavailable,
 )
+from agentworkflow.dispatcher.shell.committing import Step, build_opening, leased, request_hash
+from agentworkflow.dispatcher.shell.definitions import Definitions
+from agentworkflow.dispatcher.shell.folding import Folder
 from agentworkflow.events.http import to_json
 from agentworkflow.runs.events import RunRequested, RunStarted, encode_event
 from agentworkflow.runs.head import unsaved_fields

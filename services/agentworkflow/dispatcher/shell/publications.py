@@ -10,11 +10,11 @@ from typing import Final
 import httpx2
 import structlog
 
-from agentworkflow.dispatcher.folding import Folder
 from agentworkflow.dispatcher.metrics import Metrics
 from agentworkflow.dispatcher.ports import Catalog, DeadLetter, DeadLetters, UnknownWorkflow
-from agentworkflow.dispatcher.run_events import run_news
-from agentworkflow.dispatcher.values import Loader
+from agentworkflow.dispatcher.shell.folding import Folder
+from agentworkflow.dispatcher.shell.run_events import run_news
+from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import encode_binary, from_json, to_json
 from agentworkflow.runs import due
