@@ -1,9 +1,10 @@
 """Builds the API port: FastAPI for the routes and their description, and a gate before it."""
 
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -30,7 +31,6 @@ from agentworkflow.dispatcher.webhooks import WebhookPolicy
 from agentworkflow.dispatcher.workflow_routes import WorkflowRoutes
 from agentworkflow.events.problem import FieldError, MalformedEvent, Problem
 
-PREFIX: Final = "/v1/namespaces/{ns}"
 _ABOUT: Final = """Runs of workflows: start them, watch them, steer them.
 
 A 202 with a ticket is a promise: that run reaches exactly one terminal state, and its result stays
@@ -60,7 +60,6 @@ def build_api(services: Services, settings: Settings, pusher: Pusher | None = No
         redoc_url=None,
         redirect_slashes=False,
     )
-    routes = APIRouter(prefix=PREFIX)
     for router in (
         build_workflows(services),
         build_runs(services, settings, starting, admission),
@@ -68,8 +67,7 @@ def build_api(services: Services, settings: Settings, pusher: Pusher | None = No
         build_events(services, settings, admission),
         build_dead_letters(services, redrive),
     ):
-        routes.include_router(router)
-    app.include_router(routes)
+        app.include_router(router)
     app.router.routes.extend(build_health(services))
     own = WorkflowRoutes(services, settings, starting)
     app.router.default = own
@@ -103,7 +101,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    problem = Problem(title=str(error.detail), status=error.status_code, detail=detail)
+    problem = Problem(
+        title=str(error.detail),
+        status=error.status_code,
+        detail=detail,
+        extensions={"reason": HTTPStatus(error.status_code).phrase.replace(" ", "")},
+    )
     return problem_response(problem, error.headers)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from agentworkflow.dispatcher.api_models import DeadLetterPage, DeadLetterView, Redriven
 from agentworkflow.dispatcher.bodies import bad_parameter
-from agentworkflow.dispatcher.openapi import json_answer, problems
+from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
 from agentworkflow.dispatcher.redrive import Redrive
 from agentworkflow.dispatcher.representations import build_dead_letter, json_response
 from agentworkflow.dispatcher.services import Services
@@ -15,7 +15,7 @@ from agentworkflow.dispatcher.services import Services
 
 def build_dead_letters(services: Services, redrive: Redrive) -> APIRouter:
     """The routes under `/dead-letters`."""
-    router = APIRouter(tags=["dead letters"])
+    router = APIRouter(prefix=PREFIX, tags=["dead letters"])
     letters = services.dead_letters
 
     @router.get(

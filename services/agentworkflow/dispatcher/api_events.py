@@ -10,7 +10,7 @@ from starlette.responses import Response
 from agentworkflow.dispatcher.api_models import EventVerdicts
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.limits import Admission, read_body
-from agentworkflow.dispatcher.openapi import json_answer, problems
+from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
 from agentworkflow.dispatcher.ports import Refusal
 from agentworkflow.dispatcher.problems import problem_of
 from agentworkflow.dispatcher.representations import json_response
@@ -27,7 +27,7 @@ _EVENT: Final[Mapping[str, Any]] = {"type": "object", "required": ["id", "source
 
 def build_events(services: Services, settings: Settings, admission: Admission) -> APIRouter:
     """The route `/events`."""
-    router = APIRouter(tags=["events"])
+    router = APIRouter(prefix=PREFIX, tags=["events"])
 
     @router.post(
         "/events",

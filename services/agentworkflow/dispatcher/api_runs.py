@@ -14,7 +14,7 @@ from agentworkflow.dispatcher.bodies import (
     read_json,
 )
 from agentworkflow.dispatcher.limits import Admission
-from agentworkflow.dispatcher.openapi import header, json_answer, parameter, problems
+from agentworkflow.dispatcher.openapi import PREFIX, header, json_answer, parameter, problems
 from agentworkflow.dispatcher.ports import StartedBy
 from agentworkflow.dispatcher.representations import json_response
 from agentworkflow.dispatcher.services import Services
@@ -37,7 +37,7 @@ def build_runs(
     services: Services, settings: Settings, starting: Starting, admission: Admission
 ) -> APIRouter:
     """The routes under `/workflows/{name}/runs` and `/runs`."""
-    router = APIRouter(tags=["runs"])
+    router = APIRouter(prefix=PREFIX, tags=["runs"])
     runs = services.runs
 
     @router.post(

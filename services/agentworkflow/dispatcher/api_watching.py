@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from agentworkflow.dispatcher.api_models import LogEntry
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.following import FIRST, follow, is_over
-from agentworkflow.dispatcher.openapi import problems
+from agentworkflow.dispatcher.openapi import PREFIX, problems
 from agentworkflow.dispatcher.ports import Refusal
 from agentworkflow.dispatcher.problems import problem_of, refusal_response
 from agentworkflow.dispatcher.services import Services
@@ -35,7 +35,7 @@ async def on_nothing_left(_request: Any, _error: Exception) -> Response:
 
 def build_watching(services: Services, settings: Settings) -> APIRouter:
     """The routes under `/runs/{run}/events` and `/runs/{run}/ws`."""
-    router = APIRouter(tags=["runs"])
+    router = APIRouter(prefix=PREFIX, tags=["runs"])
     runs = services.runs
     watchers = services.metrics.watchers
 

@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from agentworkflow.dispatcher.api_models import WorkflowPage, WorkflowView
 from agentworkflow.dispatcher.bodies import bad_parameter
-from agentworkflow.dispatcher.openapi import json_answer, problems
+from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
 from agentworkflow.dispatcher.representations import build_workflow, json_response
 from agentworkflow.dispatcher.services import Services
 
 
 def build_workflows(services: Services) -> APIRouter:
     """The routes `/workflows` and `/workflows/{name}`."""
-    router = APIRouter(tags=["workflows"])
+    router = APIRouter(prefix=PREFIX, tags=["workflows"])
 
     @router.get(
         "/workflows",

@@ -24,6 +24,7 @@ CALLER: Final = "awf.caller"
 
 # Probes have no key, and the API's description is no secret.
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_OWN: Final = _OPEN | {"/metrics"}
 _NAMESPACES: Final = "/v1/namespaces/"
 
 
@@ -146,7 +147,8 @@ class Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", None) or "other"
+            path = scope["path"] if scope["path"] in _OWN else "other"
+            route = getattr(scope.get("route"), "path", None) or path
             method = scope["method"]
             self._metrics.requests.labels(self._port, route, method, str(status)).inc()
             if not streamed:

@@ -1,8 +1,9 @@
 """What bounds the load on one dispatcher: bytes of a body, accepts at once, requests per second."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -13,6 +14,9 @@ from agentworkflow.dispatcher.ports import Overloaded
 from agentworkflow.dispatcher.problems import Refused
 
 _PACES: Final = 4096
+_DISCARDED: Final = 16
+"""Times the limit that is read and thrown away before the connection is cut."""
+_DISCARD_SECONDS: Final = 5.0
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -22,16 +26,32 @@ async def read_body(request: Request, limit: int) -> bytes:
         Refused: 413, before more than the limit is held.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _too_large(limit)
+    too_large = announced.isdecimal() and int(announced) > limit
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-        pieces.append(piece)
+    stream = request.stream()
+    if not too_large:
+        async for piece in stream:
+            size += len(piece)
+            if size > limit:
+                too_large = True
+                break
+            pieces.append(piece)
+    if too_large:
+        pieces.clear()
+        await _discard(stream, _DISCARDED * limit)
+        raise _too_large(limit)
     return b"".join(pieces)
+
+
+async def _discard(stream: AsyncIterator[bytes], most: int) -> None:
+    """Read on for a while: a client that is still sending would not see the answer otherwise."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            async for piece in stream:
+                most -= len(piece)
+                if most < 0:
+                    return
 
 
 def _too_large(limit: int) -> Refused:
@@ -40,7 +60,7 @@ def _too_large(limit: int) -> Refused:
         "The body is too large",
         f"The body is larger than {limit} bytes: keep the data elsewhere and send a reference.",
         reason="BodyTooLarge",
-        # What is left of the body is not read, so the connection cannot be used again.
+        # What is left of the body may be without end, so the connection is not used again.
         headers={"connection": "close"},
     )
 

@@ -5,6 +5,9 @@ from typing import Any, Final
 from agentworkflow.dispatcher.api_models import ProblemModel
 from agentworkflow.events.problem import MEDIA_TYPE
 
+PREFIX: Final = "/v1/namespaces/{ns}"
+"""What every path of the API begins with."""
+
 _MEANINGS: Final = {
     400: "The request is malformed.",
     401: "A key is needed, or this one is not known.",

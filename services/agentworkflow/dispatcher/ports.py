@@ -1,7 +1,7 @@
 """What the dispatcher's HTTP side asks of the rest: the service around the fold, and the registry.
 
 The API, the event port and the push know nothing of Redis or of the fold. They speak these
-Protocols; `service.py` and `catalog.py` implement them.
+Protocols; `shell.service` and `catalog` implement them.
 """
 # ruff: noqa: N818 - a refusal is named for what is wrong, and most are no error of the server
 
