@@ -14,13 +14,17 @@ from agentworkflow.store.errors import StoreError, StoreUnavailable
 
 __all__ = ["Durability", "LossWindow", "read_durability"]
 
-LossWindow: TypeAlias = Literal["None", "OneSecond", "Snapshot", "Unknown"]
+LossWindow: TypeAlias = Literal["None", "OneSecond", "Unbounded", "Snapshot", "Unknown"]
 
 _MESSAGES: Final[dict[LossWindow, str]] = {
     "None": "Every answer is on disk (appendfsync always).",
     "OneSecond": (
         "A crash of Redis may lose the last second of accepted tickets "
-        "(appendfsync is not always); set appendonly yes and appendfsync always."
+        "(appendfsync is everysec); set appendfsync always."
+    ),
+    "Unbounded": (
+        "A crash of the machine may lose any number of accepted tickets (appendfsync is no: "
+        "Redis is not told to write to disk); set appendfsync always."
     ),
     "Snapshot": (
         "A crash of Redis loses everything since its last snapshot (appendonly is no); "
@@ -32,13 +36,19 @@ _MESSAGES: Final[dict[LossWindow, str]] = {
     ),
 }
 
+_WINDOWS: Final[dict[str, LossWindow]] = {
+    "always": "None",
+    "everysec": "OneSecond",
+    "no": "Unbounded",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Durability:
     """Which writes a crash of Redis may lose.
 
     Attributes:
-        window: `None`, `OneSecond`, `Snapshot` (all since the last one) or `Unknown`.
+        window: `None`, `OneSecond`, `Unbounded`, `Snapshot` (all since the last one) or `Unknown`.
         message: A sentence for the log, the metric's help and the user.
         evicts: True if Redis may drop live keys when its memory is full.
     """
@@ -65,13 +75,15 @@ async def read_durability(connection: Connection) -> Durability:
     if settings["appendonly"] != "yes":
         window = "Snapshot"
     else:
-        window = "None" if settings["appendfsync"] == "always" else "OneSecond"
+        window = _WINDOWS.get(settings["appendfsync"], "Unknown")
     policy = settings["maxmemory-policy"]
-    # Only keys with a time to live are evicted by volatile-*: tombstones and sessions of ours.
     evicts = settings["maxmemory"] != "0" and policy != "noeviction"
     message = _MESSAGES[window]
     if evicts:
-        message += f" Redis drops live keys when its memory is full ({policy}); set noeviction."
+        message += (
+            f" Redis drops live keys when its memory is full ({policy}); "
+            "set maxmemory-policy noeviction."
+        )
     return Durability(window, message, evicts)
 
 

@@ -77,6 +77,11 @@ def translate(error: Exception, action: str) -> StoreError:
         error: What redis-py or the socket raised.
         action: What was being done, for the message, e.g. `commit`.
     """
+    if type(error) is redis_errors.ConnectionError and isinstance(
+        error.__cause__, redis_errors.RedisError
+    ):
+        # What the server said to the greeting of a new connection is wrapped.
+        error = error.__cause__
     for kind, reason in _CLASSES:
         if isinstance(error, kind):
             return StoreUnavailable(reason, f"{action} failed: {_ADVICE[reason]}. {error}")

@@ -4,11 +4,12 @@ import asyncio
 import itertools
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 from redis.asyncio import Redis
@@ -215,3 +216,48 @@ async def _proxy(target: Path, path: Path) -> AsyncIterator[tuple[Proxy, str]]:
         listener.close()
         proxy.cut()
         await listener.wait_closed()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Ports that were free a moment ago: a cluster cannot be asked for port 0."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    return find
+
+
+Eventually: TypeAlias = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Waits for what a server does in its own time."""
+
+    async def wait(condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(20):
+            while not await condition():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def serve_every_slot(eventually: Eventually) -> Callable[[EmbeddedValkey], Awaitable[None]]:
+    """Makes one server in cluster mode a whole cluster."""
+
+    async def prepare(server: EmbeddedValkey) -> None:
+        async with await Store.connect(server.url) as store:
+            await connection_of(store).command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+            async def is_up() -> bool:
+                info = await connection_of(store).command("CLUSTER INFO")
+                return bool(info["cluster_state"] == "ok")
+
+            await eventually(is_up)
+
+    return prepare

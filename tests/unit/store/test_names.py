@@ -34,7 +34,7 @@ def test_an_id_without_a_shard_is_refused() -> None:
 
 
 def test_a_member_without_an_id_is_refused() -> None:
-    with pytest.raises(StoreError, match="'call' is no due member; it must look like kind|id"):
+    with pytest.raises(StoreError, match=r"'call' is no due member; it must look like kind\|id"):
         names.shard_of_member("call")
 
 

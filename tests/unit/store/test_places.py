@@ -1,5 +1,7 @@
 """Cursors of lists."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,12 +20,8 @@ def test_a_cursor_is_read_as_it_was_written(at_ms: int, member: str) -> None:
 
 @given(st.text())
 def test_anything_else_is_refused_or_happens_to_be_one(text: str) -> None:
-    try:
-        place = read_cursor(text)
-    except BadCursor as error:
-        assert "is no cursor of ours" in str(error)
-    else:
-        assert isinstance(place, Place)
+    with contextlib.suppress(BadCursor):
+        assert write_cursor(read_cursor(text)).rstrip("=")
 
 
 def test_a_place_without_a_time_is_no_cursor() -> None:
