@@ -8,13 +8,14 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import pytest
 from redis.asyncio import Redis
 
-from agentworkflow.engine.valkey import EmbeddedValkey
+from agentworkflow.engine.valkey import EmbeddedValkey, EmbeddedValkeyError
 from agentworkflow.store import Created, Finish, Start, Store
 from agentworkflow.store.connection import Connection
 
@@ -218,19 +219,6 @@ async def _proxy(target: Path, path: Path) -> AsyncIterator[tuple[Proxy, str]]:
         await listener.wait_closed()
 
 
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """Ports that were free a moment ago: a cluster cannot be asked for port 0."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
-
-
 Eventually: TypeAlias = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 
@@ -246,18 +234,47 @@ def eventually() -> Eventually:
     return wait
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """One server in cluster mode that serves every slot."""
+
+    server: EmbeddedValkey
+    port: int
+
+
 @pytest.fixture
-def serve_every_slot(eventually: Eventually) -> Callable[[EmbeddedValkey], Awaitable[None]]:
-    """Makes one server in cluster mode a whole cluster."""
+async def cluster(eventually: Eventually) -> AsyncIterator[Cluster]:
+    found = await _start_cluster()
+    async with found.server, await Store.connect(found.server.url) as store:
+        await connection_of(store).command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 
-    async def prepare(server: EmbeddedValkey) -> None:
-        async with await Store.connect(server.url) as store:
-            await connection_of(store).command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        async def is_up() -> bool:
+            info = await connection_of(store).command("CLUSTER INFO")
+            return bool(info["cluster_state"] == "ok")
 
-            async def is_up() -> bool:
-                info = await connection_of(store).command("CLUSTER INFO")
-                return bool(info["cluster_state"] == "ok")
+        await eventually(is_up)
+        yield found
 
-            await eventually(is_up)
 
-    return prepare
+async def _start_cluster() -> Cluster:
+    while True:
+        # A server in cluster mode cannot be asked for port 0, so a port is found and tried.
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            two.bind(("127.0.0.1", 0))
+            port, bus = one.getsockname()[1], two.getsockname()[1]
+        server = EmbeddedValkey(
+            options={
+                "cluster-enabled": "yes",
+                "bind": "127.0.0.1",
+                "port": str(port),
+                "cluster-port": str(bus),
+            }
+        )
+        try:
+            await server.start()
+        except EmbeddedValkeyError as error:
+            if "Address already in use" not in str(error):
+                raise
+        else:
+            return Cluster(server, port)

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import pytest
 from redis.asyncio import Redis
@@ -24,15 +25,11 @@ _NO_KEYS = {"TIME", "PUBLISH"}
 _NAMES = {script.sha: script.name for script in SCRIPTS.values()}
 
 
-ServeEverySlot = Callable[[EmbeddedValkey], Awaitable[None]]
-
-
-@pytest.fixture
-async def cluster(serve_every_slot: ServeEverySlot) -> AsyncIterator[EmbeddedValkey]:
-    """One server in cluster mode that serves every slot."""
-    async with EmbeddedValkey(options={"cluster-enabled": "yes", "appendfsync": "no"}) as server:
-        await serve_every_slot(server)
-        yield server
+class Cluster(Protocol):
+    @property
+    def server(self) -> EmbeddedValkey: ...
+    @property
+    def port(self) -> int: ...
 
 
 class Monitored:
@@ -134,10 +131,10 @@ async def _do_everything(
 
 
 async def test_every_script_touches_one_slot_and_only_keys_it_was_handed(
-    cluster: EmbeddedValkey, run_id: Callable[..., str], start_of: Callable[..., Start]
+    cluster: Cluster, run_id: Callable[..., str], start_of: Callable[..., Start]
 ) -> None:
-    async with await Store.connect(cluster.url, shards=64) as store:
-        async with _monitor(cluster, until="that was all") as heard:
+    async with await Store.connect(cluster.server.url, shards=64) as store:
+        async with _monitor(cluster.server, until="that was all") as heard:
             await _do_everything(store, run_id, start_of)
         assert {name for name, _, _ in heard.calls} == set(SCRIPTS)
         for name, keys, commands in heard.calls:
@@ -155,16 +152,16 @@ async def _keys_of(store: Store, command: list[str]) -> set[str]:
 
 
 async def test_such_a_server_refuses_a_script_that_is_handed_keys_of_two_slots(
-    cluster: EmbeddedValkey,
+    cluster: Cluster,
 ) -> None:
-    async with Redis.from_url(cluster.url) as client:
+    async with Redis.from_url(cluster.server.url) as client:
         with pytest.raises(ClusterCrossSlotError):
             await client.register_script("return 1")(["awf:{00}:x", "awf:{01}:x"])
 
 
-async def test_such_a_monitor_sees_a_key_that_was_not_handed_over(cluster: EmbeddedValkey) -> None:
-    async with await Store.connect(cluster.url) as store:
-        async with _monitor(cluster, until="enough") as heard:
+async def test_such_a_monitor_sees_a_key_that_was_not_handed_over(cluster: Cluster) -> None:
+    async with await Store.connect(cluster.server.url) as store:
+        async with _monitor(cluster.server, until="enough") as heard:
             await store._connection.command(
                 "EVAL", "return redis.call('GET', 'awf:{01}:hidden')", 1, "awf:{00}:x"
             )
@@ -174,27 +171,22 @@ async def test_such_a_monitor_sees_a_key_that_was_not_handed_over(cluster: Embed
 
 
 async def test_the_store_works_through_a_cluster_client(
-    free_port: Callable[[], int],
-    serve_every_slot: ServeEverySlot,
+    cluster: Cluster,
     run_id: Callable[..., str],
     start_of: Callable[..., Start],
     started: Callable[..., Awaitable[str]],
 ) -> None:
-    port = free_port()
-    options = {"cluster-enabled": "yes", "port": str(port), "bind": "127.0.0.1"}
-    async with EmbeddedValkey(options={**options, "cluster-port": str(free_port())}) as server:
-        await serve_every_slot(server)
-        url = f"redis+cluster://127.0.0.1:{port}"
-        async with await Store.connect(url, shards=64) as store:
-            await _do_everything(store, run_id, start_of)
-            runs = [await started(store, shard=n, workflow="many") for n in range(64)]
-            assert (await store.list_runs("default", "many", limit=99)).runs == tuple(runs[::-1])
-            assert (await store.durability()).window == "None"
-            async with store.subscribe(runs[5]) as grown:
-                await store.commit(Commit(runs[5], 1, ("{}",)))
-                async with asyncio.timeout(10):
-                    await grown.wait()
-            assert await store.read_entries(runs[5], [1, 2]) == {
-                1: '{"type":"run.created"}',
-                2: "{}",
-            }
+    url = f"redis+cluster://127.0.0.1:{cluster.port}"
+    async with await Store.connect(url, shards=64) as store:
+        await _do_everything(store, run_id, start_of)
+        runs = [await started(store, shard=n, workflow="many") for n in range(64)]
+        assert (await store.list_runs("default", "many", limit=99)).runs == tuple(runs[::-1])
+        assert (await store.durability()).window == "None"
+        async with store.subscribe(runs[5]) as grown:
+            await store.commit(Commit(runs[5], 1, ("{}",)))
+            async with asyncio.timeout(10):
+                await grown.wait()
+        assert await store.read_entries(runs[5], [1, 2]) == {
+            1: '{"type":"run.created"}',
+            2: "{}",
+        }
