@@ -1,7 +1,7 @@
 """Makes the commit that stores what the fold decided: pure, from run and events to one record."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from agentworkflow.runs.evolve import evolve
 from agentworkflow.runs.head import unsaved_fields
 from agentworkflow.runs.model import Run, Unsaved
 from agentworkflow.runs.reading import EntryField
-from agentworkflow.runs.values import Inline, dump
+from agentworkflow.runs.values import Blob, Inline, dump
 from agentworkflow.store import Commit, Finish, Opening
 
 LEASE_MS: Final = 6_000
@@ -47,6 +47,19 @@ class Step:
             return self
         fresh = {(run.version, name): value for name, value in _values(event)}
         return Step(run, (*self.events, kept), {**self.blobs, **blobs}, {**self.fresh, **fresh})
+
+    def sizes(self, texts: Sequence[str]) -> list[int]:
+        """The size of each value of `fresh`, in bytes; at most, for one that shares its entry.
+
+        Args:
+            texts: the events as they are logged.
+        """
+        first = self.run.version - len(self.events) + 1
+        found = []
+        for number, name in self.fresh:
+            value = getattr(self.events[number - first], name)
+            found.append(value.size if isinstance(value, Blob) else len(texts[number - first]))
+        return found
 
 
 def _values(event: Event) -> Iterator[tuple[str, Any]]:

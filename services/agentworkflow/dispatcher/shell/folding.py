@@ -270,8 +270,7 @@ class Folder:
         """Go on from a step that is durable now: keep the run, and act on what became due."""
         run = saved(step.run)
         self.remember(run)
-        if step.fresh:
-            self._loader.remember(run.id, step.fresh, sum(map(len, texts)))
+        self._loader.remember(run.id, step.fresh, step.sizes(texts))
         added = step.run.unsaved.due
         now_due = [member for member, at in added.items() if at <= now]
         if next_run is not None:

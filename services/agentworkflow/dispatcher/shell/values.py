@@ -6,13 +6,13 @@ A log entry never changes, so what was read once stays right.
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from agentworkflow.runs.events import VALUE_FIELDS
 from agentworkflow.runs.model import Run
 from agentworkflow.runs.reading import EntryField, fields_of_part, value_of_part
-from agentworkflow.runs.values import Blob, Inline, OutputOf, decode_value
+from agentworkflow.runs.values import INLINE_LIMIT, Blob, Inline, OutputOf, decode_value
 from agentworkflow.runs.view import RESULT
 from agentworkflow.workflow.parts import Part
 
@@ -43,16 +43,16 @@ class Loader:
         self._cache: OrderedDict[tuple[str, EntryField], tuple[Any, int]] = OrderedDict()
         self._bytes = 0
 
-    def remember(self, run: str, fresh: Mapping[EntryField, Any], size: int) -> None:
+    def remember(self, run: str, fresh: Mapping[EntryField, Any], sizes: Sequence[int]) -> None:
         """Keep values that were just written, so that nobody reads them back.
 
         Args:
             run: the run id.
             fresh: the values by entry and field.
-            size: of all of them, as JSON.
+            sizes: of each, as JSON, in bytes.
         """
-        for field, value in fresh.items():
-            self._keep(run, field, value, size // len(fresh))
+        for (field, value), size in zip(fresh.items(), sizes, strict=True):
+            self._keep(run, field, value, size)
 
     async def load(
         self, run: Run, parts: Iterable[Part], fresh: Mapping[EntryField, Any] | None = None
@@ -103,7 +103,7 @@ class Loader:
         missing: set[int] = set()
         for field in fields:
             known = self._cache.get((run, field))
-            if known is None:
+            if known is None or (known[1] > INLINE_LIMIT and not blobs):
                 missing.add(field[0])
             else:
                 self._cache.move_to_end((run, field))
