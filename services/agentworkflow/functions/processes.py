@@ -18,6 +18,7 @@ __all__ = [
     "adopt_orphans",
     "children_of",
     "die_with_parent",
+    "outlive_parent",
     "own_bytes",
     "tree_of",
     "wipe_out_strangers",
@@ -47,6 +48,13 @@ def die_with_parent(parent: int) -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back: this process has something to clear away first."""
+    prctl = _prctl()
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def adopt_orphans() -> None:

@@ -56,6 +56,7 @@ class _Zygote:
         self._loaded: dict[str, Loaded] = {}
         self._children: dict[int, int] = {}  # process id → the front's number for it
         self._sockets: set[str] = set()
+        self._wakeup = (-1, -1)
 
     def load_all(self) -> None:
         """Import preload and handlers, and tell the front about each."""
@@ -126,7 +127,19 @@ class _Zygote:
 
     def serve(self) -> NoReturn:
         """Fork, kill and reap as the front asks, until it is gone."""
-        reading, writing = os.pipe()
+        try:
+            self._serve()
+        except BrokenPipeError:
+            pass  # the front went away while something was told to it
+        finally:
+            # Children die by themselves; what they started needs us.
+            processes.wipe_out_strangers(())
+            leave(0)
+
+    def _serve(self) -> None:
+        # From here on the socket's end says that the front is gone, and it is always heard.
+        processes.outlive_parent()
+        reading, writing = self._wakeup = os.pipe()
         os.set_blocking(reading, False)
         os.set_blocking(writing, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -141,15 +154,14 @@ class _Zygote:
                 if fd == reading:
                     os.read(reading, 4096)
                     self._reap()
-                else:
-                    self._obey()
+                elif not self._obey():
+                    return
 
-    def _obey(self) -> None:
+    def _obey(self) -> bool:
+        """Do what the front asks next; False when it is gone."""
         found = self._channel.receive_with_fds()
         if found is None:
-            # The front is gone. Children die by themselves; what they started needs us.
-            self._wipe_out()
-            leave(0)
+            return False
         (order, _), fds = found
         if order["op"] == "start":
             self._start(order, fds)
@@ -157,6 +169,7 @@ class _Zygote:
             for pid, number in self._children.items():
                 if number == order["child"]:
                     os.kill(pid, signal.SIGKILL)
+        return True
 
     def _start(self, order: dict[str, Any], fds: Sequence[int]) -> None:
         try:
@@ -178,6 +191,8 @@ class _Zygote:
     def _be_child(self, order: dict[str, Any], channel_fd: int, output: int) -> NoReturn:
         self._channel.sock.close()
         enter(self._pid, output)
+        for fd in self._wakeup:
+            os.close(fd)
         if order["apart"]:
             os.set_inheritable(channel_fd, True)
             command = [sys.executable, "-P", "-m", "agentworkflow.functions.spawned"]
@@ -200,9 +215,6 @@ class _Zygote:
                 # What it started and did not wait for is ours now, and nobody else's.
                 processes.wipe_out_strangers(self._children)
                 self._channel.send({"op": "exited", "child": number, "status": status})
-
-    def _wipe_out(self) -> None:
-        processes.wipe_out_strangers(())
 
 
 def prepare_imports(table: FunctionTable) -> None:
