@@ -193,7 +193,7 @@ Memory = Annotated[str, Field(max_length=32, pattern=MEMORY_PATTERN), MemoryBetw
 Expression = Annotated[str, Field(max_length=4096, pattern=EXPRESSION_PATTERN)]
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=IMAGE_PATTERN)]
 Description = Annotated[str, Field(max_length=1024)]
-Cron = Annotated[str, Field(min_length=9, max_length=128)]
+Cron = Annotated[str, Field(max_length=128)]
 Timezone = Annotated[str, Field(max_length=64, pattern=TIMEZONE_PATTERN)]
 Json = Annotated[Any, FREE_FORM]
 JsonOrNull = Annotated[Any, NULLABLE]

@@ -8,6 +8,7 @@ from agentworkflow.workflow import crd_rules as words
 from agentworkflow.workflow.findings import Fault
 from agentworkflow.workflow.rules_expressions import check_expressions
 from agentworkflow.workflow.rules_functions import check_functions
+from agentworkflow.workflow.rules_outputs import check_outputs
 from agentworkflow.workflow.rules_schemas import check_schema
 from agentworkflow.workflow.rules_starts import check_starts
 from agentworkflow.workflow.rules_steps import check_steps
@@ -34,6 +35,7 @@ def check_resource(resource: View) -> Iterator[Fault]:
     yield from check_steps(spec)
     yield from check_schema(spec.at("inputSchema"))
     yield from check_expressions(spec)
+    yield from check_outputs(spec)
 
 
 def _check_plan(spec: View) -> Iterator[Fault]:

@@ -39,7 +39,7 @@ def check_schema(schema: View) -> Iterator[Fault]:
                 f'"{reference}" is outside of this schema, and nothing is fetched',
                 'put it under $defs and write "#/$defs/…"',
             )
-        elif not _leads_somewhere(schema.value, reference):
+        elif find_reference(schema.value, reference) is None:
             yield Fault(
                 (*schema.path, *path),
                 f'"{reference}" leads nowhere in this schema',
@@ -59,10 +59,11 @@ def _references(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _references(member, (*path, index))
 
 
-def _leads_somewhere(schema: Any, reference: str) -> bool:
-    pointer = reference[1:]
+def find_reference(schema: Any, reference: str) -> Any:
+    """The schema that a `$ref` within another leads to, or None."""
+    pointer = reference.removeprefix("#")
     if pointer and not pointer.startswith("/"):
-        return any(anchor == pointer for anchor in _anchors(schema))
+        return next((each for name, each in _anchors(schema) if name == pointer), None)
     at = schema
     for part in pointer.split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -70,14 +71,14 @@ def _leads_somewhere(schema: Any, reference: str) -> bool:
             at = dict(enumerate(at)).get(int(key)) if key.isdigit() else None
         else:
             at = at.get(key) if isinstance(at, dict) else None
-    return isinstance(at, dict | bool)
+    return at if isinstance(at, dict | bool) else None
 
 
-def _anchors(value: Any) -> Iterator[str]:
+def _anchors(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key in ("$anchor", "$dynamicAnchor"):
             if isinstance(value.get(key), str):
-                yield value[key]
+                yield value[key], value
         for member in value.values():
             yield from _anchors(member)
     elif isinstance(value, list):

@@ -1,6 +1,6 @@
 """A model's JSON Schema as a structural schema of Kubernetes.
 
-Inlined, without `anyOf: [X, null]`, `const`, `title` and `additionalProperties: false`, none of
+Inlined, without `anyOf: [X, null]`, `title` and `additionalProperties: false`, none of
 which a structural schema may hold.
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 """
@@ -36,8 +36,6 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> di
                 shown[key] = {name: _property(each, definitions) for name, each in value.items()}
             case ("items", _) | ("additionalProperties", dict()):
                 shown[key] = _structural(value, definitions)
-            case "const", _:
-                shown["enum"] = [value]
             case _ if key not in _DROPPED and (key, value) != ("default", None):
                 shown[key] = value
     if schema.get("x-agentworkflow-nullable"):

@@ -67,8 +67,6 @@ def _about_value(kind: str, context: Mapping[str, Any], value: Any) -> tuple[str
         return f"must be {what}, and is {_shown(value)}", hint
     if kind == "literal_error":
         choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-        if len(choices) == 1:
-            return f"must be {choices[0]}, and is {_shown(value)}", f"write {choices[0]}"
         hint = nearest(value, choices) if isinstance(value, str) else ""
         known = f"write one of {', '.join(choices)}"
         return (

@@ -25,6 +25,7 @@ LEFT_TO_THE_OPERATOR = {
     "a way to run": "it depends on the runtime's image, and free-form http has no place in CEL",
     "default of a wait": "a free-form field cannot be named in CEL",
     "expressions": "CEL cannot compile CEL",
+    "fields of values": "schemas and expressions are free-form",
     "filters": "they are recursive, and hold CESQL",
     "input of a wait": "a free-form field cannot be named in CEL",
     "memory below the container's limit": "quantities of other objects in free maps",
