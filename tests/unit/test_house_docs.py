@@ -87,6 +87,15 @@ def test_files_that_are_named_exist(path: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_the_way_through_the_code_leads_past_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w-]+(?:/[\w-]+)+\.(?:py|lua))`", text))
+    assert len(named) > 30
+    below = ROOT / "services" / "agentworkflow"
+    lost = [name for name in named if not (below / name).exists() and not (ROOT / name).exists()]
+    assert lost == []
+
+
 def command_lines(block: Block) -> Iterator[list[str]]:
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)

@@ -13,7 +13,7 @@ ALLOWED = {"uv.lock"}
 # Written in pieces, so that this file may be judged like every other.
 MACHINE_PATHS = re.compile(
     r"(?<![\w.])/(?:"
-    + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/\w", "Us" + r"ers/\w", "opt/wh" + "eels"])
+    + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/(?!ada\b)\w", "Us" + r"ers/\w", "opt/wh" + "eels"])
     + ")"
 )
 REGISTRIES = re.compile(
