@@ -53,7 +53,7 @@ FORMS: Final[dict[str, tuple[str, str]]] = {
     EVENT_TYPE_PATTERN: ("the type of an event", "com.example.order.created"),
     IMAGE_PATTERN: ("an image reference without spaces", "registry.example/shop/orders:1.2"),
     TIMEZONE_PATTERN: ("a time zone of the IANA database", "Europe/Berlin"),
-    DURATION_PATTERN: ("a duration of hours, minutes, seconds, milliseconds", "1h30m10s"),
+    DURATION_PATTERN: ("a duration in h, m, s and ms", "1h30m10s"),
     MEMORY_PATTERN: ("an amount of memory", "512Mi"),
     QUANTITY_PATTERN: ("a Kubernetes quantity", "50m or 256Mi"),
 }

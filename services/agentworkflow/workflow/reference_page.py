@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agentworkflow.workflow.fields import FORMS, Later
+from agentworkflow.workflow.fields import FORMS, NAME_MAX, Later
 from agentworkflow.workflow.models import API_VERSION, Spec
 
 _HEAD: Final = f"""\
@@ -57,7 +57,7 @@ def _section(model: type[BaseModel], places: str) -> str:
         lines += ["", f"Not supported yet: {named}."]
     rules = _rules(model)
     if rules:
-        lines += ["", "Rules:", "", *(f"- {rule}" for rule in rules)]
+        lines += ["", "Refused, in these words:", "", *(f"- {rule}" for rule in rules)]
     return "\n".join([*lines, ""])
 
 
@@ -65,8 +65,12 @@ def _row(model: type[BaseModel], field: FieldInfo) -> str:
     schema = model.model_json_schema(by_alias=True)
     shown = schema["properties"][field.alias]
     default = "required" if field.is_required() else _default(field)
-    meaning = (field.description or "").replace("|", "\\|")
+    meaning = _escaped(field.description or "")
     return f"| `{field.alias}` | {_value(shown, schema)} | {default} | {meaning} |"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _default(field: FieldInfo) -> str:
@@ -102,7 +106,8 @@ def _bounds(shown: dict[str, Any]) -> str:
     bounds = []
     if "minimum" in shown:
         bounds.append(f"{shown['minimum']} to {shown['maximum']}")
-    if "maxLength" in shown:
+    # How long a text of a known form may be tells a reader something only where it is short.
+    if "maxLength" in shown and ("pattern" not in shown or shown["maxLength"] <= NAME_MAX):
         bounds.append(f"at most {shown['maxLength']} characters")
     if "maxItems" in shown:
         bounds.append(f"at most {shown['maxItems']}")
@@ -115,7 +120,7 @@ def _bounds(shown: dict[str, Any]) -> str:
 
 def _rules(model: type[BaseModel]) -> list[str]:
     stated = model.model_json_schema().get("x-kubernetes-validations", [])
-    return [f"{rule['message'][0].upper()}{rule['message'][1:]}." for rule in stated]
+    return [_escaped(rule["message"]) for rule in stated]
 
 
 def _is_later(field: FieldInfo) -> bool:
