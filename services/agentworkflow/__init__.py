@@ -4,10 +4,11 @@ What the author of functions imports. Each name is loaded when it is first used,
 `import agentworkflow` costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Type checkers know the name; `typing` itself would be most of what this import costs.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from agentworkflow.events.cloudevent import CloudEvent as Event
     from agentworkflow.functions.author import Failure, Retry, function
     from agentworkflow.functions.context import Context
@@ -25,9 +26,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only where a name is asked for
+
     module, attribute = _HOMES[name]
     value = getattr(import_module(module), attribute)
     globals()[name] = value
