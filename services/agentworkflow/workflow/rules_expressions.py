@@ -16,6 +16,7 @@ _EVENT_ONLY: Final = Scope(roots=frozenset({"event"}))
 # The body of the request, as the default input is.
 _BODY_ONLY: Final = Scope(roots=frozenset({"input"}))
 
+_SYNTAX_HINT: Final = "correct it at this place; CEL is written as ${input.amount > 3 && true}"
 _WHOLE_HINT: Final = "put all of it into one ${…}"
 _INPUT_HINT: Final = "write input: {name: value}, or one expression that gives an object"
 
@@ -57,18 +58,28 @@ def _check_step(step: View, scope: Scope) -> Iterator[Fault]:
         scope = replace(scope, roots=scope.roots | _ITEM)
     given = step.at("input")
     if isinstance(given.value, str):
-        yield from _check(given, scope, whole=True, hint=_INPUT_HINT)
+        yield from _check(given, scope, whole=True, whole_hint=_INPUT_HINT)
     else:
         yield from _check(given, scope)
 
 
 def _check(
-    place: View, scope: Scope, *, whole: bool = False, hint: str = _WHOLE_HINT
+    place: View, scope: Scope, *, whole: bool = False, whole_hint: str = _WHOLE_HINT
 ) -> Iterator[Fault]:
     if place.value is None or (whole and not isinstance(place.value, str)):
         return
     findings = check_template(place.value, scope)
     for found in findings:
-        yield Fault((*place.path, *found.path), found.message, found.hint, column=found.column)
+        message, hint = _in_our_words(found.message, found.hint)
+        yield Fault((*place.path, *found.path), message, hint, column=found.column)
     if whole and check_template(place.value, scope, whole=True) != findings:
-        yield place.fault("must be one whole expression, with no text around it", hint)
+        yield place.fault("must be one whole expression, with no text around it", whole_hint)
+
+
+def _in_our_words(message: str, hint: str) -> tuple[str, str]:
+    if not message.startswith("Syntax error"):
+        return message, hint
+    # The parser lists every token that it could have gone on with; that helps nobody.
+    said = message.split(" expecting {", maxsplit=1)[0]
+    said = said.replace("mismatched input", "unexpected").replace("'<EOF>'", "end")
+    return f"the expression does not parse: {said.removeprefix('Syntax error: ')}", _SYNTAX_HINT
