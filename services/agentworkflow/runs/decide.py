@@ -18,29 +18,36 @@ from agentworkflow.runs.events import (
     WaitElapsed,
 )
 from agentworkflow.runs.model import Attempts, Run, RunState, StepState
+from agentworkflow.runs.problems import (
+    budget_problem,
+    cancel_problem,
+    deadline_problem,
+    expression_problem,
+    signal_problem,
+    step_problem,
+)
 from agentworkflow.runs.reading import bindings_of
+from agentworkflow.runs.retries import retry_delay
 from agentworkflow.runs.slots import Slot
 from agentworkflow.runs.tokens import jitter_of
 from agentworkflow.runs.values import Inline, OutputOf, Value
 from agentworkflow.workflow.expressions import EvaluationError, Expression
 from agentworkflow.workflow.parts import Part, output_of
-from agentworkflow.workflow.plan import RetryPolicy, StepSpec
+from agentworkflow.workflow.plan import StepSpec
 from agentworkflow.workflow.templates import Template
 
 MAX_ITEMS: Final = 10_000
-MAX_DELAY_MS: Final = 5 * 60_000
 
 Values = Mapping[Part, Any]
 
 
 def wanted(run: Run) -> frozenset[Part]:
     """What has to be loaded before `decide` can be asked."""
-    if run.is_terminal or _ending(run, 0) is not None or run.state is RunState.PENDING:
+    if run.is_terminal or run.is_ending or run.state is RunState.PENDING:
         return frozenset()
     parts: set[Part] = set()
     for slot in run.frontier:
-        known = run.attempts(slot)
-        if slot.item is None and known.state is StepState.PENDING:
+        if run.attempts(slot).state is StepState.PENDING:
             parts |= run.spec(slot.step).start_parts
     if not run.frontier and run.open == 0:
         parts |= _result_parts(run)
@@ -57,21 +64,18 @@ def decide(run: Run, values: Values, now: int) -> list[Event]:
     """
     if run.is_terminal:
         return []
-    ending = _ending(run, now)
-    if ending is not None:
-        return [ending]
+    if run.is_ending:
+        return [_ending(run, now)]
     if run.state is RunState.PENDING:
         return []
     commands: list[Event] = []
-    budget = run.definition.budget_steps
-    left = None if budget is None else budget - run.requested
     for slot in run.frontier:
-        for command in _advance(run, slot, values, now):
-            if isinstance(command, StepRequested) and left is not None:
-                if left == 0:
-                    return [_out_of_budget(run, now)]
-                left -= 1
-            commands.append(command)
+        commands.extend(_advance(run, slot, values, now))
+    budget = run.definition.budget_steps
+    asked = sum(isinstance(command, StepRequested) for command in commands)
+    if budget is not None and run.requested + asked > budget:
+        problem = budget_problem(budget, run.requested, asked)
+        return [_failed(now, "BudgetExhausted", problem)]
     if commands:
         return commands
     return [_finish(run, values, now)] if run.open == 0 else []
@@ -84,12 +88,7 @@ def elapsed(run: Run, step: str, now: int) -> WaitElapsed:
         return WaitElapsed(time=now, step=step)
     if wait.has_default:
         return WaitElapsed(time=now, step=step, output=Inline(wait.default))
-    problem = _problem(
-        "SignalTimeout",
-        f"The signal {wait.signal!r} did not come in time",
-        f"Step {step!r} waited {(wait.timeout_ms or 0) / 1000:g} s. "
-        "Give `waitFor` a `default` to go on without the signal.",
-    )
+    problem = signal_problem(step, wait.signal, wait.timeout_ms)
     return WaitElapsed(time=now, step=step, problem=problem)
 
 
@@ -114,24 +113,14 @@ def call_input(run: Run, slot: Slot, values: Values) -> Any:
     return _evaluate(run, spec.input, values, {"item": item, "index": slot.item})
 
 
-def _ending(run: Run, now: int) -> RunFinished | None:
-    """How the run ends, if something from outside or a failed step ends it."""
+def _ending(run: Run, now: int) -> RunFinished:
+    """How a run ends that something from outside, or a failed step, ends."""
     if run.cancel is not None:
-        problem = _problem(run.cancel, "The run was cancelled", "")
+        problem = cancel_problem(run.cancel)
         return RunFinished(time=now, state=RunState.CANCELLED, reason=run.cancel, problem=problem)
-    if run.expired:
-        problem = _problem(
-            "DeadlineExceeded",
-            "The run did not end before its deadline",
-            f"`deadline` allows {(run.deadline or 0) / 1000 - run.created / 1000:g} s.",
-        )
-        return _failed(now, "DeadlineExceeded", problem)
     if run.failure is not None:
-        problem = {**run.failure.problem, "step": run.failure.slot.step}
-        if run.failure.slot.item is not None:
-            problem["item"] = run.failure.slot.item
-        return _failed(now, "StepFailed", problem)
-    return None
+        return _failed(now, "StepFailed", step_problem(run.failure))
+    return _failed(now, "DeadlineExceeded", deadline_problem(run))
 
 
 def _advance(run: Run, slot: Slot, values: Values, now: int) -> Iterator[Event]:
@@ -199,24 +188,6 @@ def _request(run: Run, slot: Slot, spec: StepSpec, known: Attempts, now: int) ->
     )
 
 
-def retry_delay(policy: RetryPolicy, attempt: int, jitter: float, asked: int | None) -> int:
-    """How long to wait after an attempt failed, in ms.
-
-    Args:
-        policy: of the function.
-        attempt: the one that failed, from 1.
-        jitter: in [0, 1), for `Exponential`: full jitter over the delay.
-        asked: what the handler asked for with `Retry(after=…)`; it is taken as it is.
-    """
-    if asked is not None:
-        return asked
-    if policy.backoff == "Linear":
-        return policy.delay_ms * attempt
-    # 2**attempt outgrows any cap long before it outgrows memory.
-    doubled: int = policy.delay_ms * 2 ** min(attempt - 1, 32)
-    return round(min(doubled, MAX_DELAY_MS) * jitter)
-
-
 def _finish(run: Run, values: Values, now: int) -> RunFinished:
     definition = run.definition
     try:
@@ -272,29 +243,8 @@ def _expression_failed(slot: Slot, attempt: int, error: EvaluationError, now: in
     )
 
 
-def expression_problem(error: EvaluationError) -> dict[str, Any]:
-    """The problem of an expression that failed at run time: the expression, and CEL's message."""
-    problem = _problem("ExpressionFailed", "An expression failed", error.message)
-    return problem | {"expression": f"${{{error.source}}}"}
-
-
-def _out_of_budget(run: Run, now: int) -> RunFinished:
-    budget = run.definition.budget_steps
-    problem = _problem(
-        "BudgetExhausted",
-        "The run's budget is spent",
-        f"`budget.steps` allows {budget} attempts, and {run.requested} were started.",
-    )
-    return _failed(now, "BudgetExhausted", problem | {"allowed": budget, "spent": run.requested})
-
-
 def _failed(now: int, reason: str, problem: Mapping[str, Any]) -> RunFinished:
     return RunFinished(time=now, state=RunState.FAILED, reason=reason, problem=problem)
-
-
-def _problem(reason: str, title: str, detail: str) -> dict[str, Any]:
-    problem = {"type": f"https://agentworkflow.dev/problems/{reason}", "title": title}
-    return problem | ({"detail": detail} if detail else {}) | {"reason": reason}
 
 
 def _shown(value: Any) -> str:

@@ -6,8 +6,8 @@ It is the only mutable thing in this package, and it never leaves `evolve`.
 from dataclasses import replace
 from typing import Any
 
-from agentworkflow.runs.head import field_of_signal, field_of_slot
-from agentworkflow.runs.model import Attempts, Failure, Items, Run, RunState, StepState, Unsaved
+from agentworkflow.runs.head import PLAN_FIELD, RUN_FIELD, field_of_signal, field_of_slot
+from agentworkflow.runs.model import Attempts, Failure, Run, RunState, StepState, Unsaved
 from agentworkflow.runs.slots import Slot
 
 
@@ -26,15 +26,13 @@ class Draft:
         self.open = run.open
         self.waiting = run.waiting
         self.frontier = run.frontier
-        self._fields = set(run.unsaved.fields)
-        self._due = dict(run.unsaved.due)
-        self._undue = set(run.unsaved.undue)
+        self._fields = run.unsaved.fields
+        self._marks = run.unsaved.marks
 
     def attempts(self, slot: Slot) -> Attempts:
         """What is known of a slot, with the changes so far."""
-        if slot.item is not None:
-            return self.items.get(slot) or Attempts()
-        return self.steps.get(slot.step) or self.run.attempts(slot)
+        changed = self.steps.get(slot.step) if slot.item is None else self.items.get(slot)
+        return changed or self.run.attempts(slot)
 
     def put(self, slot: Slot, attempts: Attempts) -> None:
         """Record what is now known of a slot."""
@@ -42,31 +40,28 @@ class Draft:
             self.steps = self.steps.insert(slot.step, attempts)
         else:
             self.items = self.items.insert(slot, attempts)
-        self._fields.add(field_of_slot(slot))
+        self._fields = self._fields.insert(field_of_slot(slot))
 
     def put_signals(self, name: str, entries: tuple[int, ...]) -> None:
         """Record the signals of a name that no step has taken."""
         self.signals = self.signals.insert(name, entries)
-        self._fields.add(field_of_signal(name))
+        self._fields = self._fields.insert(field_of_signal(name))
 
     def put_plan(self) -> None:
         """Record that the plan has grown."""
-        self._fields.add("plan")
+        self._fields = self._fields.insert(PLAN_FIELD)
 
     def arm(self, member: str, at: int) -> None:
         """Add to the due set."""
-        self._due[member] = at
-        self._undue.discard(member)
+        self._marks = self._marks.push_front((member, at))
 
     def disarm(self, member: str) -> None:
         """Remove from the due set."""
-        self._due.pop(member, None)
-        self._undue.add(member)
+        self._marks = self._marks.push_front((member, None))
 
     def look_at(self, *slots: Slot) -> None:
         """Let `decide` look at slots."""
-        known = set(self.frontier)
-        self.frontier += tuple(slot for slot in slots if slot not in known)
+        self.frontier += tuple(slot for slot in slots if slot not in self.frontier)
 
     def leave(self, slot: Slot) -> None:
         """Nothing is to be decided about a slot any more."""
@@ -75,27 +70,30 @@ class Draft:
 
     def end(self, slot: Slot, attempts: Attempts) -> None:
         """A slot is terminal and the run goes on: whatever waited for it may start."""
-        self.put(slot, replace(attempts, ended=self.time, retry_after=None, deadline=None))
-        self.leave(slot)
+        self._close(slot, attempts)
         if slot.item is None:
             self._release(slot.step)
-        else:
-            self._count_item(slot, succeeded=attempts.state is StepState.SUCCEEDED)
+            return
+        step = Slot(slot.step)
+        known = self._counted(step, attempts)
+        if known.items is not None and known.items.is_done:
+            self.end(step, replace(known, state=StepState.SUCCEEDED))
+            return
+        self.put(step, known)
+        if known.items is not None and known.items.next < known.items.total:
+            self.look_at(step)
 
     def fail_run(self, slot: Slot, attempts: Attempts, problem: dict[str, Any]) -> None:
-        """A slot is terminal and ends the run."""
-        self.put(slot, replace(attempts, ended=self.time, retry_after=None, deadline=None))
-        self.leave(slot)
+        """A slot is terminal and ends the run: nothing that waited for it starts."""
+        self._close(slot, attempts)
         if slot.item is not None:
-            step = replace(
-                self.attempts(Slot(slot.step)),
-                state=StepState.FAILED,
-                reason=attempts.reason,
-                error=attempts.error,
-                ended=self.time,
+            step = Slot(slot.step)
+            known = self._counted(step, attempts)
+            failed = replace(
+                known, state=StepState.FAILED, reason=attempts.reason, error=attempts.error
             )
-            self.put(Slot(slot.step), step)
-            self.leave(Slot(slot.step))
+            self._close(step, failed)
+        self.open -= 1
         self.changes["failure"] = Failure(slot, attempts.reason or "Failure", problem)
 
     def freeze(self) -> Run:
@@ -112,7 +110,7 @@ class Draft:
             open=self.open,
             waiting=self.waiting,
             frontier=self.frontier,
-            unsaved=Unsaved(frozenset(self._fields | {"run"}), self._due, frozenset(self._undue)),
+            unsaved=Unsaved(self._fields.insert(RUN_FIELD), self._marks),
             **self.changes,
         )
 
@@ -131,24 +129,24 @@ class Draft:
             if known.open_needs == 1:
                 self.look_at(slot)
 
-    def _count_item(self, slot: Slot, *, succeeded: bool) -> None:
-        step = Slot(slot.step)
+    def _close(self, slot: Slot, attempts: Attempts) -> None:
+        self.put(slot, replace(attempts, ended=self.time, retry_after=None, deadline=None))
+        self.leave(slot)
+
+    def _counted(self, step: Slot, item: Attempts) -> Attempts:
+        """The step of an item that ended, with the item in its counts."""
         known = self.attempts(step)
-        if known.items is None:  # pragma: no cover - an item exists only after its list
-            return
-        items = _counted(known.items, succeeded=succeeded)
-        if items.is_done:
-            self.end(step, replace(known, items=items, state=StepState.SUCCEEDED))
-            return
-        self.put(step, replace(known, items=items))
-        if items.next < items.total:
-            self.look_at(step)
-
-
-def _counted(items: Items, *, succeeded: bool) -> Items:
-    return replace(
-        items,
-        running=items.running - 1,
-        succeeded=items.succeeded + succeeded,
-        failed=items.failed + (not succeeded),
-    )
+        items = known.items
+        if items is None:  # pragma: no cover - an item exists only after its list
+            return known
+        succeeded = item.state is StepState.SUCCEEDED
+        return replace(
+            known,
+            start_type=item.start_type or known.start_type,
+            items=replace(
+                items,
+                running=items.running - 1,
+                succeeded=items.succeeded + succeeded,
+                failed=items.failed + (not succeeded),
+            ),
+        )

@@ -12,6 +12,7 @@ from rpds import HashTrieMap
 
 from agentworkflow.runs.model import (
     STEP_TERMINAL,
+    TERMINAL,
     Attempts,
     Failure,
     Items,
@@ -21,7 +22,7 @@ from agentworkflow.runs.model import (
     StepState,
 )
 from agentworkflow.runs.slots import Slot
-from agentworkflow.runs.values import decode_value, encode_value
+from agentworkflow.runs.values import OutputOf
 from agentworkflow.workflow.definition import Definition
 
 RUN_FIELD: Final = "run"
@@ -113,7 +114,7 @@ def _run_record(run: Run) -> dict[str, Any]:
         "end": run.ended,
         "dl": run.deadline,
         "se": run.session_entry,
-        "out": None if run.output is None else encode_value(run.output),
+        "out": None if run.output is None else run.output.step,
         "oe": run.output_entry,
         "fr": [list(slot) for slot in run.frontier] or None,
         "cn": run.cancel,
@@ -175,10 +176,14 @@ def run_of_head(
             items[Slot(step, int(item))] = _attempts(json.loads(text))
         elif kind == "g":
             signals[rest] = tuple(json.loads(text))
-    live = {Slot(name): known.attempt for name, known in steps.items() if _is_live(known)}
-    live |= {slot: known.attempt for slot, known in items.items() if _is_live(known)}
-    ended = sum(known.state in STEP_TERMINAL for known in steps.values())
+    live: dict[Slot, int] = {}
+    waiting = 0
     state = _RUN_STATES[record["st"]]
+    if state not in TERMINAL:
+        live |= {Slot(name): known.attempt for name, known in steps.items() if _is_live(known)}
+        live |= {slot: known.attempt for slot, known in items.items() if _is_live(known)}
+        waiting = sum(known.state is StepState.WAITING for known in steps.values())
+    ended = sum(known.state in STEP_TERMINAL for known in steps.values())
     return Run(
         id=run,
         secret=secret,
@@ -196,14 +201,14 @@ def run_of_head(
         ended=record.get("end"),
         deadline=record.get("dl"),
         session_entry=record.get("se"),
-        output=decode_value(record["out"]) if "out" in record else None,
+        output=OutputOf(record["out"]) if "out" in record else None,
         output_entry=record.get("oe"),
         open=len(plan.steps) - ended,
-        waiting=sum(known.state is StepState.WAITING for known in steps.values()),
+        waiting=waiting,
         requested=record["req"],
         steps=HashTrieMap(steps),
         items=HashTrieMap(items),
-        live=HashTrieMap({} if record.get("end") is not None else live),
+        live=HashTrieMap(live),
         signals=HashTrieMap(signals),
         frontier=tuple(Slot(step, item) for step, item in record.get("fr", ())),
         failure=_failure(record.get("fl")),

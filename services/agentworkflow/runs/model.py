@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from rpds import HashTrieMap
+from rpds import HashTrieMap, HashTrieSet, List
 
 from agentworkflow.runs.slots import Slot
-from agentworkflow.runs.values import Value
+from agentworkflow.runs.values import OutputOf
 from agentworkflow.workflow.definition import Definition
 from agentworkflow.workflow.plan import Plan, StepSpec
 
@@ -87,7 +87,7 @@ class Attempts:
         deadline: when the current attempt is given up, in ms, or None.
         started: when the first attempt was asked for, in ms, or None.
         ended: when it became terminal, in ms, or None.
-        start_type: of the last attempt that answered.
+        start_type: of the last attempt that answered; with items, of the last item that ended.
         retry_after: the delay that the handler asked for, between two attempts.
         items: of a `forEach` step, once its list is known.
     """
@@ -106,19 +106,37 @@ class Attempts:
     items: Items | None = None
 
 
+UNTOUCHED: Final = Attempts()
+
+
 @dataclass(frozen=True, slots=True)
 class Unsaved:
     """What has changed since the run was last stored.
 
     Attributes:
         fields: names of the head's fields to write.
-        due: due member → when, in ms.
-        undue: due members to remove.
+        marks: due members, newest first, each with its time in ms, or None where it is removed.
     """
 
-    fields: frozenset[str] = frozenset()
-    due: Mapping[str, int] = field(default_factory=dict)
-    undue: frozenset[str] = frozenset()
+    fields: "HashTrieSet[str]" = field(default_factory=HashTrieSet)
+    marks: "List[tuple[str, int | None]]" = field(default_factory=List)
+
+    @property
+    def due(self) -> dict[str, int]:
+        """Due member → when, in ms, in the order in which they were added."""
+        return {member: at for member, at in self._last().items() if at is not None}
+
+    @property
+    def undue(self) -> frozenset[str]:
+        """Due members to remove."""
+        return frozenset(member for member, at in self._last().items() if at is None)
+
+    def _last(self) -> dict[str, int | None]:
+        last: dict[str, int | None] = {}
+        for member, at in reversed(list(self.marks)):
+            last.pop(member, None)
+            last[member] = at
+        return last
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +198,8 @@ class Run:
         ended: when it became terminal, in ms, or None.
         deadline: when it ends as failed, in ms, or None.
         session_entry: log entry with the session's value at the start.
-        output: the result, or None.
-        output_entry: log entry that holds it.
+        output: the step whose output is the result, if the result is nothing else.
+        output_entry: log entry that ended the run, and holds any other result.
         open: steps that are not terminal.
         waiting: steps that wait for a signal or a time.
         requested: attempts that were started, for the budget.
@@ -212,7 +230,7 @@ class Run:
     ended: int | None = None
     deadline: int | None = None
     session_entry: int | None = None
-    output: Value | None = None
+    output: OutputOf | None = None
     output_entry: int | None = None
     open: int = 0
     waiting: int = 0
@@ -233,6 +251,11 @@ class Run:
         return self.state in TERMINAL
 
     @property
+    def is_ending(self) -> bool:
+        """The run is bound to end: whatever comes after the cause of its end is too late."""
+        return self.failure is not None or self.cancel is not None or self.expired
+
+    @property
     def namespace(self) -> str:
         """The namespace of its workflow."""
         return self.definition.namespace
@@ -249,9 +272,12 @@ class Run:
     def attempts(self, slot: Slot) -> Attempts:
         """What is known of a step or an item; for one that was never touched, its beginning."""
         if slot.item is not None:
-            return self.items.get(slot) or Attempts()
+            return self.items.get(slot) or UNTOUCHED
         known = self.steps.get(slot.step)
-        return known or Attempts(open_needs=len(self.spec(slot.step).needs))
+        if known is not None:
+            return known
+        spec = self.plan.steps.get(slot.step)
+        return UNTOUCHED if spec is None else Attempts(open_needs=len(spec.needs))
 
 
 def blank(run: str, secret: str, definition: Definition) -> Run:

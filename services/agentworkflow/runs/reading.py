@@ -9,7 +9,6 @@ from typing import Any
 
 from agentworkflow.runs.model import Run, StepState
 from agentworkflow.runs.slots import Slot
-from agentworkflow.runs.values import OutputOf, Value
 from agentworkflow.workflow.definition import event_binding_of_json
 from agentworkflow.workflow.parts import Part, output_of
 
@@ -121,7 +120,8 @@ def bindings_of(
         if name == "run":
             roots[name] = _run_binding(run)
         elif name == "steps":
-            roots[name] = {step: _step_binding(run, step, values) for step in steps}
+            known = (step for step in steps if step in run.plan.steps)
+            roots[name] = {step: _step_binding(run, step, values) for step in known}
         elif name in ("input", "event", "session"):
             roots[name] = values[Part(name)]  # type: ignore[arg-type]
     return roots
@@ -144,9 +144,9 @@ def _step_binding(run: Run, step: str, values: Mapping[Part, Any]) -> dict[str, 
     return binding
 
 
-def part_of_result(value: Value | None) -> Part | None:
+def part_of_result(run: Run) -> Part | None:
     """The part that a run's result refers to, if it is the output of a step."""
-    return output_of(value.step) if isinstance(value, OutputOf) else None
+    return None if run.output is None else output_of(run.output.step)
 
 
 def rfc3339(milliseconds: int) -> str:

@@ -36,7 +36,7 @@ def view_of(run: Run, values: Mapping[Part, Any]) -> dict[str, Any]:
         values: what could be loaded of `parts_of_view`, and `RESULT`. A value that is too large
             to show is absent: `GET …/result` gives the run's.
     """
-    reference = part_of_result(run.output)
+    reference = part_of_result(run)
     return {
         "run": run.id,
         "namespace": run.namespace,

@@ -15,7 +15,6 @@ from agentworkflow.runs.decide import (
     call_parts,
     decide,
     elapsed,
-    expression_problem,
     wanted,
 )
 from agentworkflow.runs.due import parse_due
@@ -32,6 +31,7 @@ from agentworkflow.runs.events import (
 from agentworkflow.runs.evolve import evolve
 from agentworkflow.runs.ids import idempotency_key
 from agentworkflow.runs.model import Run, Unsaved
+from agentworkflow.runs.problems import expression_problem
 from agentworkflow.runs.reading import fields_of_part, value_of_part
 from agentworkflow.runs.slots import Slot
 from agentworkflow.runs.values import Inline
@@ -169,8 +169,9 @@ class VirtualRun:
     def view(self) -> dict[str, Any]:
         """The run as the API shows it."""
         values = self._load(parts_of_view(self._run))
-        if isinstance(self._run.output, Inline):
-            values[RESULT] = self._run.output.value
+        ending = getattr(self._log[-1], "output", None) if self._run.is_terminal else None
+        if isinstance(ending, Inline):
+            values[RESULT] = ending.value
         return view_of(self._run, values)
 
     @property

@@ -110,6 +110,26 @@ class Plan:
         """Steps that nothing needs: their outputs are the run's, if it has no `output`."""
         return tuple(name for name in self.steps if not self.dependents.get(name))
 
+    def additions(self, specs: Iterable[StepSpec]) -> tuple[StepSpec, ...]:
+        """What of `specs` the plan can take: all that is new, or nothing.
+
+        A step that needs one that is nowhere, or itself by way of others, would never start, so
+        such an addition is none.
+        """
+        added: dict[str, StepSpec] = {}
+        for spec in specs:
+            if spec.name not in self.steps:
+                added.setdefault(spec.name, spec)
+        settled = set(self.steps)
+        rest = list(added.values())
+        while rest:
+            ready = [spec.name for spec in rest if settled.issuperset(spec.needs)]
+            if not ready:
+                return ()
+            settled.update(ready)
+            rest = [spec for spec in rest if spec.name not in settled]
+        return tuple(added.values())
+
     def grown(self, added: Iterable[StepSpec]) -> "Plan":
         """The plan with more steps. A step that is there already stays as it is."""
         steps = dict(self.steps)

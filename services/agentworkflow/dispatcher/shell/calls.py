@@ -30,10 +30,11 @@ from agentworkflow.dispatcher.shell.host_answers import (
 from agentworkflow.dispatcher.shell.run_events import step_requested
 from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.events.http import encode_binary
-from agentworkflow.runs.decide import call_input, call_parts, expression_problem
+from agentworkflow.runs.decide import call_input, call_parts
 from agentworkflow.runs.due import call_of
 from agentworkflow.runs.events import Event, StepCompleted, StepFailed
 from agentworkflow.runs.model import Run
+from agentworkflow.runs.problems import expression_problem
 from agentworkflow.runs.slots import Slot
 from agentworkflow.runs.tokens import token_of
 from agentworkflow.runs.values import Blob, Inline, Value, stow
