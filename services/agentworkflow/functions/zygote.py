@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -131,6 +132,8 @@ class _Zygote:
             self._serve()
         except BrokenPipeError:
             pass  # the front went away while something was told to it
+        except Exception:  # noqa: BLE001 - said here, for leaving says nothing
+            traceback.print_exc()
         finally:
             # Children die by themselves; what they started needs us.
             processes.wipe_out_strangers(())
@@ -180,6 +183,8 @@ class _Zygote:
         if pid == 0:
             try:
                 self._be_child(order, *fds)
+            except Exception:  # noqa: BLE001 - said here, for leaving says nothing
+                traceback.print_exc()
             finally:
                 leave(_BROKEN)
         for fd in fds:
