@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from agentworkflow.store.batching import Batches
 from agentworkflow.store.clock import StoreClock
 from agentworkflow.store.errors import StoreUnavailable, translate
 from agentworkflow.store.scripts import SCRIPTS
@@ -34,8 +35,8 @@ embedded server takes 0.2 s, and nobody should wait much longer for a 503."""
 SOCKET_TIMEOUT: Final = 5.0
 """Seconds without an answer before a request has failed.  An fsync on a busy disk takes 0.1 s."""
 
-CONNECTIONS: Final = 64
-"""At most so many requests are under way at once; the others wait for a free connection."""
+CONNECTIONS: Final = 16
+"""Packets use two; the others are for reads of many keys in one round trip."""
 
 
 class Connection:
@@ -47,6 +48,7 @@ class Connection:
         self.client_name = client_name
         self.clock = StoreClock()
         self._client: Redis | RedisCluster
+        self._batches: Batches | None = None
         if self.clustered:
             self._client = RedisCluster.from_url(
                 self.url,
@@ -67,6 +69,7 @@ class Connection:
                 retry=Retry(NoBackoff(), 0),
             )
             self._client = Redis.from_pool(pool)
+            self._batches = Batches(self._client)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,6 +79,8 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._batches is not None:
+            await self._batches.aclose()
         await self._client.aclose()
 
     def dedicated(self) -> Redis:
@@ -109,10 +114,10 @@ class Connection:
         async def run() -> list[Any]:
             asked = self.clock.monotonic()
             try:
-                reply = await self._client.execute_command("EVALSHA", script.sha, *given)
+                reply = await self._ask("EVALSHA", script.sha, *given)
             except NoScriptError:
                 # A server that was restarted has forgotten it; EVAL also makes it known again.
-                reply = await self._client.execute_command("EVAL", script.source, *given)
+                reply = await self._ask("EVAL", script.source, *given)
             self.clock.observe(asked, self.clock.monotonic(), reply[0])
             return list(reply[1:])
 
@@ -122,7 +127,7 @@ class Connection:
         """Run a command that may be repeated: a read, as a rule."""
 
         async def run() -> Any:
-            return await self._client.execute_command(*arguments)
+            return await self._ask(*arguments)
 
         return await self._attempt(str(arguments[0]), run, repeat=True)
 
@@ -146,6 +151,12 @@ class Connection:
             seconds, micros = await self.command("TIME")
             server_ms = int(seconds) * 1000 + int(micros) // 1000
             self.clock.observe(asked, self.clock.monotonic(), server_ms)
+
+    async def _ask(self, *command: Argument) -> Any:
+        # In a cluster the client finds the node of each command; packets are not worth it there.
+        if self._batches is None:
+            return await self._client.execute_command(*command)
+        return await self._batches.ask(command)
 
     async def _attempt(self, action: str, run: Callable[[], Awaitable[_T]], *, repeat: bool) -> _T:
         give_up = self.clock.monotonic() + RETRY_FOR

@@ -21,7 +21,7 @@ class StoreUnavailable(StoreError):  # noqa: N818 - it names a state, as the con
 
     Attributes:
         reason: One word for logs and metrics: `Connection`, `Timeout`, `Loading`, `OutOfMemory`,
-            `ReadOnly`, `Disk`, `NoReplicas`, `Cluster`, `Busy` or `Authentication`.
+            `ReadOnly`, `Disk`, `NoReplicas`, `Cluster`, `Busy`, `Authentication` or `Closed`.
         outcome_unknown: True if the server may have done what it was asked.
     """
 

@@ -189,6 +189,16 @@ class Streams:
                 raise
         await self._run(self._client.delete(keys.due, keys.records, keys.holders))
 
+    async def groups(self, broker: str) -> frozenset[str]:
+        """The groups that the stream of a broker has, served or not."""
+        try:
+            found = await self._run(self._client.xinfo_groups(_keys(broker).stream))
+        except StoreError as error:
+            if "no such key" in str(error):
+                return frozenset()
+            raise
+        return frozenset(each["name"] for each in found)
+
     async def take(
         self, broker: str, group: str, consumer: str, *, fresh: int, postponed: int, lease_ms: int
     ) -> Taken:
