@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agentworkflow.dispatcher.limits import Pace, read_body
-from agentworkflow.dispatcher.ports import Attempt
+from agentworkflow.dispatcher.ports import Attempt, AttemptRefused
 from agentworkflow.dispatcher.problems import Refused
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
@@ -26,6 +26,7 @@ from agentworkflow.events.types import (
     AWF_TOKEN,
     STEP_PROGRESSED,
 )
+from agentworkflow.runs.ids import is_run_id
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _INTERVAL: Final = 0.9
@@ -101,6 +102,8 @@ def _authority(request: Request) -> tuple[Attempt, str]:
 def _attempt(run: object, step: object, item: object, number: object) -> Attempt:
     if not run or not step:
         raise _no_attempt("run and step")
+    if not is_run_id(str(run)):
+        raise AttemptRefused(f"{str(run)[:80]!r} is no id of a run.")
     return Attempt(
         run=str(run),
         step=str(step),

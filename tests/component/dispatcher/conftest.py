@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+
 from agentworkflow.dispatcher.addresses import trigger_address
 from agentworkflow.dispatcher.core import Core
 from agentworkflow.dispatcher.doors import Doors
@@ -29,6 +31,34 @@ SECRET = "the secret of this test's triggers"
 RUNS = "/v1/namespaces/default/runs"
 
 
+async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Poll a condition, which may be a coroutine function; what it finds."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < end, f"did not happen within {seconds:g} s"
+        await asyncio.sleep(0.005)
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that is told when to end instead of looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.leave = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.leave.wait()
+
+
 class Server:
     """An ASGI application behind a real socket of this machine."""
 
@@ -37,18 +67,20 @@ class Server:
         self.url = f"http://{host}:{port}"
         self._listener = listener
         config = uvicorn.Config(
-            application, lifespan="off", log_config=None, timeout_graceful_shutdown=5
+            application,
+            lifespan="off",
+            log_config=None,
+            date_header=False,
+            timeout_graceful_shutdown=5,
         )
-        self._server = uvicorn.Server(config)
-        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._server = _Server(config)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
-        while not self._server.started:
-            await asyncio.sleep(0.002)
+        await eventually(lambda: self._server.started)
 
     async def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.leave.set()
         await self._task
 
 
@@ -117,11 +149,12 @@ class Dispatcher:
         return await self.until(run, "Succeeded", "Failed", "Cancelled")
 
     async def until(self, run: str, *states: str) -> dict[str, Any]:
-        end = time.monotonic() + 20
-        while (view := await self.view(run))["state"] not in states:
-            assert time.monotonic() < end, view
-            await asyncio.sleep(0.01)
-        return view
+        async def view() -> dict[str, Any] | None:
+            found = await self.view(run)
+            return found if found["state"] in states else None
+
+        reached: dict[str, Any] = await eventually(view)
+        return reached
 
     def trigger(self, workflow: str, trigger: str, namespace: str = "default") -> str:
         """The path of a Trigger's address on the event port."""
@@ -166,8 +199,7 @@ async def start_dispatcher(
             for client in clients:
                 await client.aclose()
             doors.close()
-            await api.stop()
-            await events.stop()
+            await asyncio.gather(api.stop(), events.stop())
             await core.aclose()
             await doors.aclose()
 
@@ -176,7 +208,7 @@ async def start_dispatcher(
         return found
 
     yield start
-    for each in list(running):
+    for each in running:
         await each.close()
 
 
@@ -186,9 +218,7 @@ async def dispatcher(start_dispatcher: StartDispatcher) -> Dispatcher:
 
 
 @pytest.fixture(scope="module")
-def host(
-    event_listener: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def host(event_listener: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real function host with the functions of these tests."""
     table = tmp_path_factory.mktemp("host") / "table.json"
     names = ("analyze", "refuse", "large", "report")
@@ -283,3 +313,9 @@ def event_headers() -> Callable[..., dict[str, str]]:
         return headers | {f"ce-{name}": value for name, value in attributes.items()}
 
     return build
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Awaitable[Any]]:
+    """Poll a condition until it holds."""
+    return eventually

@@ -90,9 +90,7 @@ async def test_a_preference_that_makes_no_sense_is_ignored(published: Any) -> No
 
 
 async def test_no_body_is_an_empty_object(published: Any) -> None:
-    response = await published.api.post(
-        START.format("immediate"), headers={"prefer": "wait=20"}
-    )
+    response = await published.api.post(START.format("immediate"), headers={"prefer": "wait=20"})
     assert response.json()["output"] == {"got": {}}
 
 
@@ -152,17 +150,13 @@ async def test_a_session_given_twice_and_differently_is_refused(published: Any) 
 async def test_a_parameter_that_cannot_be_kept_is_refused(
     published: Any, header: str, value: str
 ) -> None:
-    response = await published.api.post(
-        START.format("waiting"), json={}, headers={header: value}
-    )
+    response = await published.api.post(START.format("waiting"), json={}, headers={header: value})
     assert response.status_code == 400
     assert response.json()["reason"] == "BadParameter"
 
 
 async def test_a_body_over_the_limit_is_413_by_its_announced_length(published: Any) -> None:
-    response = await published.api.post(
-        START.format("waiting"), json={"text": "x" * (1024 * 1024)}
-    )
+    response = await published.api.post(START.format("waiting"), json={"text": "x" * (1024 * 1024)})
     assert response.status_code == 413
     assert response.json()["reason"] == "BodyTooLarge"
 
@@ -198,9 +192,7 @@ async def test_a_body_of_exactly_the_limit_is_taken(published: Any) -> None:
 )
 async def test_another_type_than_json_is_415(published: Any, content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
-    response = await published.api.post(
-        START.format("waiting"), content=b"{}", headers=headers
-    )
+    response = await published.api.post(START.format("waiting"), content=b"{}", headers=headers)
     assert response.status_code == 415
     assert response.json()["reason"] == "UnsupportedMediaType"
 
@@ -256,35 +248,25 @@ async def test_an_unknown_workflow_is_404_and_the_known_ones_are_named(published
     assert "checked, immediate, waiting" in response.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    "run", ["5b1f0000-0000-4000-8000-000000000000-00", "nonsense", "a" * 3000, "..%2f..", "%00"]
-)
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", ""),
-        ("GET", "/result"),
-        ("GET", "/events"),
-        ("POST", "/cancel"),
-        ("POST", "/signals/go"),
-    ],
-)
-async def test_an_unknown_ticket_is_404(published: Any, run: str, method: str, path: str) -> None:
-    response = await published.api.request(method, f"{RUNS}/{run}{path}")
-    assert response.status_code == 404
-    assert response.headers["content-type"] == "application/problem+json"
+OF_A_RUN = [
+    ("GET", ""),
+    ("GET", "/result"),
+    ("GET", "/events"),
+    ("POST", "/cancel"),
+    ("POST", "/signals/go"),
+]
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", ""),
-        ("GET", "/result"),
-        ("GET", "/events"),
-        ("POST", "/cancel"),
-        ("POST", "/signals/go"),
-    ],
-)
+@pytest.mark.parametrize(("method", "path"), OF_A_RUN)
+async def test_an_unknown_ticket_is_404(published: Any, method: str, path: str) -> None:
+    unknown = "5b1f0000-0000-4000-8000-000000000000-00"
+    for run in (unknown, "nonsense", "a" * 3000, "..%2f..", "%00"):
+        response = await published.api.request(method, f"{RUNS}/{run}{path}")
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("method", "path"), OF_A_RUN)
 async def test_a_run_is_seen_in_its_own_namespace_only(
     published: Any, method: str, path: str
 ) -> None:
@@ -343,9 +325,7 @@ async def test_a_list_that_cannot_be_made_is_refused(
 
 @pytest.mark.parametrize("path", ["runs", "workflows", "dead-letters"])
 async def test_a_foreign_cursor_is_refused(published: Any, path: str) -> None:
-    response = await published.api.get(
-        f"/v1/namespaces/default/{path}", params={"cursor": "!!!"}
-    )
+    response = await published.api.get(f"/v1/namespaces/default/{path}", params={"cursor": "!!!"})
     assert response.status_code == 400
     assert response.json()["reason"] == "BadParameter"
 
