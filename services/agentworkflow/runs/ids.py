@@ -58,7 +58,10 @@ def idempotency_key(run: str, step: str, item: int | None) -> str:
 
 
 def _name(*parts: str | None) -> uuid.UUID:
-    return uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False))
+    text = json.dumps(parts, ensure_ascii=False)
+    # Half of a surrogate pair, which JSON can write, has no UTF-8: only then is it escaped.
+    encodable = text.encode(errors="ignore").decode() == text
+    return uuid.uuid5(_NAMESPACE, text if encodable else json.dumps(parts))
 
 
 def _with_shard(

@@ -21,7 +21,7 @@ def token_of(secret: str, step: str, item: int | None, attempt: int) -> str:
 def is_token_of(token: str, secret: str, step: str, item: int | None, attempt: int) -> bool:
     """Whether a token belongs to an attempt, compared in constant time."""
     expected = token_of(secret, step, item, attempt)
-    return hmac.compare_digest(token.encode(), expected.encode())
+    return hmac.compare_digest(token.encode(errors="replace"), expected.encode())
 
 
 def jitter_of(secret: str, step: str, item: int | None, attempt: int) -> float:

@@ -227,4 +227,5 @@ def _ms(duration: str) -> int:
 
 
 def _canonical(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    # In ASCII, because a string may hold half of a surrogate pair, which UTF-8 cannot.
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)

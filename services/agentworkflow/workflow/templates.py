@@ -234,6 +234,10 @@ def _closing(text: str, start: int) -> int:
         character = text[at]
         if character in "'\"":
             at = _end_of_string(text, at)
+        elif text.startswith("//", at):
+            # A comment may hold anything, up to the end of its line.
+            line_end = text.find("\n", at)
+            at = len(text) if line_end < 0 else line_end
         elif character == "{":
             depth += 1
         elif character == "}":
