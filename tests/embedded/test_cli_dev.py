@@ -179,7 +179,7 @@ def test_logs_print_what_happened_and_end(shop: LocalEngine, cli: Cli) -> None:
     assert "step.completed" in done.stdout
     kinds = [json.loads(line)["type"] for line in as_json.stdout.splitlines()]
     assert kinds[0] == "run.requested"
-    assert kinds[-1] == "run.succeeded"
+    assert kinds[-1] == "run.finished"
 
 
 def test_logs_of_a_run_that_goes_on_end_unless_followed(
@@ -194,8 +194,8 @@ def test_logs_of_a_run_that_goes_on_end_unless_followed(
     output, _ = following.communicate(timeout=20)
 
     assert "step.waiting" in once.stdout
-    assert "run.succeeded" not in once.stdout
-    assert "run.succeeded" in output
+    assert "run.finished" not in once.stdout
+    assert "run.finished" in output
 
 
 def test_a_signal_lets_a_run_go_on(shop: LocalEngine, cli: Cli) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentworkflow.cli.client import ApiClient
 from agentworkflow.cli.errors import CommandError
+from agentworkflow.engine.settings import default_data_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def find_engine(
         if not url.startswith(("http://", "https://")):
             raise CommandError(f"--url {url} is no URL; write http://HOST:PORT.")
         return EngineAddress(url, key, namespace)
-    return EngineAddress(read_engine_file(data_dir or default_data_directory()), key, namespace)
+    return EngineAddress(read_engine_file(data_dir or default_data_dir()), key, namespace)
 
 
 def read_engine_file(data_dir: Path) -> str:
@@ -54,12 +55,6 @@ def read_engine_file(data_dir: Path) -> str:
     if not _is_alive(found["pid"]):
         raise idle
     return str(found["api"])
-
-
-def default_data_directory() -> Path:
-    """The data directory of engines that are given none: in the user's state directory."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "agentworkflow"
 
 
 def _is_alive(pid: int) -> bool:

@@ -17,7 +17,8 @@ from agentworkflow.cli.errors import CommandError, Outcome
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
 _SERVER_ERROR = 500
 _BAD_REQUEST = 400
-_LAST_ENTRIES = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
+_NO_CONTENT = 204
+_LAST_ENTRY = "run.finished"
 # A log that is not followed ends when it is silent for so long: it comes from this machine's
 # memory, or over a network whose answer has begun.
 _LOG_PAUSE = 0.5
@@ -127,10 +128,12 @@ class ApiClient:
         while True:
             ended = False
             async with self._open_log(run, last) as entries:
+                if entries is None:
+                    return
                 pause = None if follow else _LOG_PAUSE
                 while (entry := await _next(entries, pause)) is not None:
                     last = entry.id
-                    ended = entry.type in _LAST_ENTRIES
+                    ended = entry.type == _LAST_ENTRY
                     yield entry
             if ended or not follow or last is None:
                 return
@@ -138,7 +141,7 @@ class ApiClient:
     @asynccontextmanager
     async def _open_log(
         self, run: str, after: str | None
-    ) -> AsyncIterator[AsyncIterator[LogEntry]]:
+    ) -> AsyncIterator[AsyncIterator[LogEntry] | None]:
         headers = {"accept": "text/event-stream"}
         if after is not None:
             headers["last-event-id"] = after
@@ -151,7 +154,9 @@ class ApiClient:
                 if response.status_code >= _BAD_REQUEST:
                     await response.aread()
                     raise _refused(response)
-                yield parse_event_stream(response.aiter_lines())
+                # 204: the run is finished, and nothing of it is left to see.
+                is_over = response.status_code == _NO_CONTENT
+                yield None if is_over else parse_event_stream(response.aiter_lines())
         except httpx2.TransportError as error:
             raise UnreachableError(self.url, error) from error
 

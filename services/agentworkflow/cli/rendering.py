@@ -178,6 +178,9 @@ def entry_line(entry: Mapping[str, Any]) -> str:
     """One log entry on one line: the time, what happened, to which step, and the rest as fields."""
     rest = dict(entry)
     time = str(rest.pop("time", ""))
+    rest.pop("deadline", None)
+    if rest.get("due") == time:
+        rest.pop("due")
     clock = time[11:23] if time[10:11] == "T" else time
     kind = rest.pop("type", "")
     where = str(rest.pop("step", None) or "")

@@ -57,7 +57,7 @@ def serve(stay: Stay) -> int:
 async def _serve(stay: Stay, options: EngineOptions, workflows: Sequence[LoadedWorkflow]) -> None:
     async with Embedded(options, on_output=_say) as engine:
         await engine.apply(workflows)
-        for line in engine.describe(workflows):
+        for line in engine.describe():
             _say(line)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(engine.wait_failed())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentworkflow.cli.address import default_data_directory, find_engine
+from agentworkflow.cli.address import find_engine
 from agentworkflow.cli.errors import CommandError
 
 
@@ -56,10 +56,11 @@ def test_an_engine_that_has_died_is_no_engine(tmp_path: Path) -> None:
         find_engine(None, None, tmp_path, "default")
 
 
-def test_the_default_is_in_the_users_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert default_data_directory() == Path("/state/agentworkflow")
+def test_the_default_is_in_the_users_state_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "agentworkflow").mkdir()
+    _write(tmp_path / "agentworkflow", os.getpid())
 
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert default_data_directory() == Path("/home/ada/.local/state/agentworkflow")
+    assert find_engine(None, None, None, "default").url == "http://127.0.0.1:4000"
