@@ -6,17 +6,15 @@ a kill left half-written at the end of its log.
 """
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -32,6 +30,16 @@ _LOCK_WAIT: Final = 15.0
 
 _STOP_WAIT: Final = 10.0
 """Seconds between SIGTERM and SIGKILL.  All is on disk already, so there is little to do."""
+
+# Linux tells a child of its parent's end only if the child asks.  It asks in a process of its own
+# that then becomes the server: code between fork and exec is not safe where there are threads.
+_LAUNCHER: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class EmbeddedValkeyError(Exception):
@@ -230,7 +238,7 @@ class EmbeddedValkey:
             "maxmemory-policy": "noeviction",
             **self._options,
         }
-        command = [str(self._binary)]
+        command = [*_launcher(), str(self._binary)]
         for name, value in settings.items():
             command += [f"--{name}", value]
         # A setting that it refuses is told on its output, before it opens its log.
@@ -245,7 +253,6 @@ class EmbeddedValkey:
                 pass_fds=(self._lock,),
                 # Ctrl-C on the terminal is for us; we end the server when nobody needs it.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it only makes two system calls
             )
 
     async def _wait_ready(self) -> None:
@@ -308,17 +315,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child does first, so that it is told when its parent dies (Linux only)."""
+def _launcher() -> list[str]:
+    """What is put before the server's command line, so that it dies with us."""
     if sys.platform != "linux":
-        return None
-    # Looked up here: after the fork nothing may be loaded.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent, set_death_signal = os.getpid(), 1
-
-    def ask() -> None:
-        prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
+        return []
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]

@@ -165,6 +165,7 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.lose_answers = 0
         self.refuse = False
+        self.mute = False
 
     def cut(self) -> None:
         """Close every connection."""
@@ -183,6 +184,8 @@ class Proxy:
         ) -> None:
             try:
                 while data := await source.read(1 << 16):
+                    if self.mute:
+                        continue
                     if answers and self.lose_answers > 0:
                         self.lose_answers -= 1
                         break

@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 
 from agentworkflow.engine.valkey import EmbeddedValkey
-from agentworkflow.store import Commit, Guard, Start, Store, WorkflowRecord
+from agentworkflow.store import Commit, Guard, Start, Store, WorkflowRecord, growth, registry
 
 Started = Callable[..., Awaitable[str]]
 OpenStore = Callable[..., Awaitable[Store]]
@@ -16,6 +16,7 @@ OpenStore = Callable[..., Awaitable[Store]]
 class Proxy(Protocol):
     lose_answers: int
     refuse: bool
+    mute: bool
 
     def cut(self) -> None: ...
 
@@ -120,6 +121,59 @@ async def test_a_watcher_whose_connection_was_lost_is_woken_when_it_is_back(
             grown.clear()
             await writer.commit(Commit(run, 2, ("{}",)))
             await _woken(grown)
+
+
+async def test_a_connection_that_has_gone_silent_is_replaced(
+    server: EmbeddedValkey,
+    proxied: tuple[Proxy, str],
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growth, "_QUIET", 0.1)
+    proxy, url = proxied
+    async with await Store.connect(server.url) as writer, await Store.connect(url) as watcher:
+        run = await started(writer)
+        async with watcher.subscribe(run) as grown:
+            # As a network does that drops everything and closes nothing.
+            proxy.mute = True
+            grown.clear()
+            await writer.commit(Commit(run, 1, ("{}",)))
+            async with asyncio.timeout(10):
+                while watcher._growth._listening.is_set():  # noqa: ASYNC110 - nobody is told
+                    await asyncio.sleep(0.01)
+            proxy.mute = False
+            await _woken(grown)
+
+
+async def test_a_quiet_server_is_asked_and_kept(
+    server: EmbeddedValkey, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "_QUIET", 0.02)
+    async with await Store.connect(server.url) as store:
+        run = await started(store)
+
+        async def pings() -> int:
+            info = await store._connection.command("INFO", "commandstats")
+            return int(info.get("cmdstat_ping", {"calls": 0})["calls"])
+
+        before = await pings()
+        async with store.subscribe(run) as grown:
+            grown.clear()
+            while await pings() < before + 3:
+                continue
+            assert not grown.is_set()
+
+
+async def test_a_change_of_the_registry_that_nobody_was_told_of_is_found(
+    server: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_CHECK_EVERY", 0.02)
+    async with await Store.connect(server.url) as store:
+        changes = store.watch_registry()
+        async with asyncio.timeout(10):
+            assert await anext(changes) == 0
+            await store._connection.command("INCR", "awf:{registry}:version")
+            assert await anext(changes) == 1
 
 
 async def test_a_watcher_survives_a_restart_of_the_server(
