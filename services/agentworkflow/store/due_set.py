@@ -63,6 +63,24 @@ class DueSet:
         )
         return None if times < 0 else int(times)
 
+    async def settle(self, member: str, version: int) -> bool:
+        """Remove a run's entry that was acted on with the run at `version`.
+
+        For an entry that several commits may make due, as `hook|<run>`: `ack` would also remove
+        what a commit has added while the caller was busy.
+
+        Returns:
+            False if the run has grown since; then the entry is due at once.
+        """
+        shard = names.shard_of_member(member)
+        run = member.split("|")[1]
+        (removed,) = await self._connection.script(
+            "settle",
+            [names.due(shard), names.tries(shard), names.head(run)],
+            [member, version],
+        )
+        return bool(removed)
+
     async def ack(self, members: Iterable[str]) -> int:
         """Remove entries that are done; returns how many were there."""
         removed = 0

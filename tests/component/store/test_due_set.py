@@ -135,6 +135,30 @@ async def test_a_removed_entry_is_forgotten_with_its_count(
     assert "awf:{00}:tries" not in await keys_of(store)
 
 
+async def test_an_entry_is_settled_only_if_its_run_has_not_grown(
+    store: Store, started: Started, keys_of: Callable[[Store], Awaitable[list[str]]]
+) -> None:
+    run = await _due(store, started, {"hook|{run}": 1})
+    hook = f"hook|{run}"
+    await store.lease(0, limit=9, lease_ms=60_000)
+    # While the webhook was posted for version 2, a commit has made it due once more.
+    await store.commit(Commit(run, 2, ("{}",), due={hook: store.now_ms() + 60_000}))
+
+    assert not await store.settle(hook, 2)
+    assert [due.member for due in await store.lease(0, limit=9, lease_ms=60_000)] == [hook]
+    await store.again(hook, 60_000)
+    assert await store.settle(hook, 3)
+
+    assert await store.next_due(0) is None
+    assert "awf:{00}:tries" not in await keys_of(store)
+
+
+async def test_an_entry_of_a_run_that_is_gone_is_settled(
+    store: Store, run_id: Callable[..., str]
+) -> None:
+    assert await store.settle(f"hook|{run_id()}", 2)
+
+
 async def test_each_shard_has_what_is_due_for_its_own_runs(
     open_store: Callable[..., Awaitable[Store]], started: Started
 ) -> None:
