@@ -66,7 +66,7 @@ class Activator:
     def __init__(self, *, on_line: OnHostLine = lambda _key, _line: None) -> None:
         self._on_line = on_line
         self._hosts: dict[str, _Host] = {}
-        self._endings: set[asyncio.Task[None]] = set()
+        self._retiring: dict[_Host, asyncio.Task[None]] = {}
 
     def open(self, spec: HostSpec) -> str:
         """Serve a host from now on, or serve it as it is now; returns its URL.
@@ -88,9 +88,8 @@ class Activator:
         for key in list(keys):
             host = self._hosts.pop(key, None)
             if host is not None:
-                ending = asyncio.create_task(host.retire(), name=f"retire {key}")
-                self._endings.add(ending)
-                ending.add_done_callback(self._endings.discard)
+                task = asyncio.create_task(self._retire(host), name=f"retire {key}")
+                self._retiring[host] = task
 
     def keep_warm(self, key: str, warm: bool) -> None:
         """Start a host and keep it, or let it go when it is idle again."""
@@ -107,10 +106,15 @@ class Activator:
 
     async def aclose(self) -> None:
         """End every host, and wait until nothing of them is left."""
-        hosts = list(self._hosts.values())
+        hosts = [*self._hosts.values(), *self._retiring]
         self._hosts.clear()
         await asyncio.gather(*(host.stop() for host in hosts))
-        await end_tasks(self._endings)
+        await end_tasks(self._retiring.values())
+        self._retiring.clear()
+
+    async def _retire(self, host: "_Host") -> None:
+        await host.retire()
+        self._retiring.pop(host, None)
 
 
 class _Host:
@@ -168,10 +172,8 @@ class _Host:
         """Close the socket, and wait until what is in flight is finished."""
         self._close()
         self._let_go()
-        try:
-            await asyncio.gather(*(child.wait() for child in self._leaving))
-        finally:
-            await asyncio.gather(*(child.stop(STOP_GRACE) for child in self._leaving))
+        await asyncio.gather(*(child.wait() for child in self._leaving))
+        await end_tasks(self._tasks)
 
     async def stop(self) -> None:
         self._close()

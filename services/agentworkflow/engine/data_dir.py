@@ -4,7 +4,6 @@ Layout: ``engine.lock``, ``engine.json`` (while an engine runs), ``engine.key`` 
 ``applied.json``, ``tables/``, ``logs/``, ``store/`` (the embedded Valkey).
 """
 
-import contextlib
 import fcntl
 import json
 import os
@@ -92,9 +91,9 @@ class DataDir:
             DataDirError: others may read the file.
         """
         path = self.path / "engine.key"
-        with contextlib.suppress(FileExistsError):
+        if not path.exists():
             drawn = {"name": secrets.token_hex(8), "secret": secrets.token_urlsafe(_SECRET_BYTES)}
-            self._write_new(path, json.dumps(drawn))
+            self._write(path, drawn)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise DataDirError(
                 f"{path} can be read by others, and holds the secret of the event port: "

@@ -1,7 +1,7 @@
 """How tasks of the engine end: cancelled until they are really done."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 _AGAIN: Final = 0.2
@@ -18,3 +18,17 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_AGAIN)
+
+
+async def finish(closing: Coroutine[Any, Any, None], patience: float = 5.0) -> None:
+    """Await the closing of a part, and push it when it hangs for the reason told above.
+
+    A cancellation of a task that waits for another reaches that other.
+    """
+    task = asyncio.create_task(closing)
+    while not task.done():
+        await asyncio.wait({task}, timeout=patience)
+        if not task.done():
+            task.cancel()
+    if not task.cancelled():
+        task.result()
