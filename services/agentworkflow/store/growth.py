@@ -12,7 +12,6 @@ from typing import Any, Final, NoReturn
 
 import structlog
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from agentworkflow.store.connection import Connection, text
 
@@ -83,7 +82,7 @@ class Growth:
                 ):
                     await subscriber.subscribe(*self._channels)
                     await self._hear(subscriber)
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - were this to end, watchers would hang
                 if self._failures == 0:
                     _log.warning("store.subscriber_lost", error=str(error))
             finally:

@@ -15,7 +15,10 @@ def test_debians_redis_is_among_the_servers() -> None:
 
 def test_a_redis_named_by_the_environment_is_among_the_servers() -> None:
     if not os.environ.get("AGENTWORKFLOW_TEST_REDIS_URL"):
-        pytest.skip("AGENTWORKFLOW_TEST_REDIS_URL names no Redis, e.g. redis://localhost:6379")
+        pytest.skip(
+            "AGENTWORKFLOW_TEST_REDIS_URL names no Redis, e.g. redis://localhost:6379 "
+            "(its databases from 1 on are emptied)"
+        )
 
 
 async def test_the_server_answers_and_its_clock_is_known(store: Store) -> None:
