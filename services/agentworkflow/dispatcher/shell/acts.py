@@ -59,9 +59,14 @@ class Acts:
         if self.push is None:
             # The doors are not built yet, or this dispatcher has none: it stays due.
             return True
+        version = await self._store.version(run)
         delay = await self.push(run)
-        if delay is None:
+        if version is None:
             return False
+        if delay is None:
+            # What a commit has added meanwhile is still owed.
+            await self._store.settle(webhook_of(run), version)
+            return True
         await self._store.again(webhook_of(run), round(delay * 1000))
         return True
 
