@@ -247,7 +247,7 @@ async def test_runs_in_flight_go_on_after_a_restart(place: Place) -> None:
     async with Engine(place.settings) as second:
         await second.apply([place.workflow(), place.workflow(WAITING)])
         view = await finished(second, run)
-        assert view["state"] == "Succeeded", view
+        assert view["state"] == "Succeeded", json.dumps(view)
         assert (await finished(second, ended["run"]))["output"] == ended["output"]
     assert (place.settings.data_dir / "engine.key").read_text(encoding="utf-8") == secret
 
@@ -263,7 +263,7 @@ async def test_a_workflow_that_is_not_named_again_ends_its_runs_and_is_no_longer
     async with Engine(place.settings) as second:
         await second.apply([])
         view = await finished(second, run)
-        assert view["state"] == "Succeeded", view
+        assert view["state"] == "Succeeded", json.dumps(view)
         assert (await request(second, "GET", "/workflows/sums")).status_code == 404
 
 
@@ -402,4 +402,4 @@ async def test_no_process_outlives_the_engine_and_its_runs_end_in_the_next(
     async with Engine(place.settings) as engine:
         await engine.apply([place.workflow(WAITING)])
         view = await finished(engine, run)
-        assert view["state"] == "Succeeded", view
+        assert view["state"] == "Succeeded", json.dumps(view)

@@ -97,6 +97,7 @@ class Workflows:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._served: dict[str, LocalWorkflow] = {}
+        self._folders = parts.data.read_applied()
         self._code: dict[str, int] = {}
         self._releases: dict[str, asyncio.Task[None]] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -115,6 +116,7 @@ class Workflows:
                 self._code[owner] = self._code.get(owner, 0) + 1
             await self._serve(each)
             self._served[owner] = each.workflow
+            self._folders[owner] = str(each.workflow.folder.resolve())
         self._remember()
         await self._parts.core.catalog.refresh()
         for each in prepared:
@@ -128,7 +130,7 @@ class Workflows:
         is no longer offered.
         Its triggers and schedules stay quiet either way: nobody asked for them.
         """
-        for owner, folder in self._parts.data.read_applied().items():
+        for owner, folder in list(self._folders.items()):
             if owner in self._served:
                 continue
             namespace, name = owner.split("/", 1)
@@ -143,14 +145,17 @@ class Workflows:
             except (ValueError, ApplyRefused) as error:
                 _log.info("workflow %s is not served any more: %s", owner, error)
                 await self._parts.store.withdraw(namespace, name)
+                del self._folders[owner]
                 continue
             _log.info("workflow %s was not named, and goes on with its runs in flight", owner)
             await self._serve(prepared)
+        self._remember()
 
     async def withdraw(self, namespace: str, name: str) -> None:
         """Stop serving a workflow; its runs in flight end as Cancelled, WorkflowDeleted."""
         owner = f"{namespace}/{name}"
         served = self._served.pop(owner, None)
+        self._folders.pop(owner, None)
         await self._parts.schedules.replace(owner, [])
         if served is not None:
             await self._drop_triggers(served.resource, keep=frozenset())
@@ -274,13 +279,7 @@ class Workflows:
                 await self._parts.broker.unsubscribe(broker, group)
 
     def _remember(self) -> None:
-        kept = {
-            owner: folder
-            for owner, folder in self._parts.data.read_applied().items()
-            if self._parts.hosts.keys_of(owner)
-        }
-        now = {owner: str(each.folder.resolve()) for owner, each in self._served.items()}
-        self._parts.data.write_applied(kept | now)
+        self._parts.data.write_applied(self._folders)
 
     # --- what follows later -----------------------------------------------------------------
 
