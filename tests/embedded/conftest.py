@@ -22,7 +22,7 @@ from agentworkflow.testing import LocalEngine
 
 STEP_FUNCTIONS = Path(__file__).parent / "steps" / "step_functions.py"
 COMMAND = (sys.executable, "-m", "agentworkflow.cli")
-MARKER = "AGENTWORKFLOW_TEST_MARKER"
+MARKER = "MARKER_OF_A_TEST"  # the engine keeps its own variables from its children
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,16 +66,18 @@ class Marked:
         self.value = uuid.uuid4().hex
         self.environment = {MARKER: self.value}
 
+        self._seen: set[psutil.Process] = set()
+
     def processes(self) -> list[psutil.Process]:
-        """Those that are alive."""
-        found = []
+        """Those that are alive, and what was once seen to be started by one of them."""
         for process in psutil.process_iter():
             try:
                 if process.environ().get(MARKER) == self.value:
-                    found.append(process)
+                    # The embedded store gets an environment of its own.
+                    self._seen |= {process, *process.children(recursive=True)}
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        return [each for each in found if each.is_running() and not _is_zombie(each)]
+        return [each for each in self._seen if each.is_running() and not _is_zombie(each)]
 
     def wait_gone(self, seconds: float = 10.0) -> None:
         """Fail unless all have ended by then; says which have not."""
