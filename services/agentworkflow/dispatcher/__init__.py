@@ -1,1 +1,1 @@
-"""agentworkflow.dispatcher."""
+"""The dispatcher: takes requests and events, keeps runs going, and tells whoever watches."""

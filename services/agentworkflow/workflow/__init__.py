@@ -1,1 +1,1 @@
-"""agentworkflow.workflow."""
+"""The AgentWorkflow resource: its models, its validation, its expressions. Pure: no I/O."""
