@@ -17,6 +17,7 @@ env:  ## create .venv with the locked packages (all other targets do it too)
 
 demo: env  ## run examples/order-insights from event to result
 	@$(BIN)/agentworkflow run examples/order-insights/workflow.yaml --event examples/order-insights/order.json
+	@echo "The notification is in examples/order-insights/data/notifications.txt. What to try next is in examples/order-insights/README.md."
 
 dev: env  ## keep examples/order-insights running, reloading on change
 	@$(BIN)/agentworkflow dev examples/order-insights/workflow.yaml
