@@ -215,7 +215,7 @@ class Run:
     """
 
     id: str
-    secret: str
+    secret: str = field(repr=False)
     definition: Definition
     plan: Plan
     added: tuple[Mapping[str, Any], ...] = ()
