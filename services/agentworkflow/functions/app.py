@@ -26,8 +26,13 @@ Send = Callable[[Message], Awaitable[None]]
 _LARGEST_BODY = 16 * 1024 * 1024
 _TRIGGER = re.compile(r"/functions/([^/]+)/triggers/([^/]+)")
 _JSON = {"content-type": "application/json"}
-# What concerns the connection, not the event; the child needs none of it.
-_DROPPED = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization"})
+# What concerns the connection or proves the attempt, not the event: user code gets none of it.
+_DROPPED = frozenset(
+    {
+        *("host", "connection", "content-length", "transfer-encoding", "authorization"),
+        f"ce-{types.AWF_TOKEN}",
+    }
+)
 
 
 class App:
@@ -137,10 +142,10 @@ class App:
 
 def describe_host(service: Service) -> dict[str, Any]:
     """Return what `GET /functions` and `--describe` show."""
-    table, zygote = service.table, service.zygote
+    table, catalog = service.table, service.zygote.catalog
     functions = []
     for entry in table.functions:
-        found = zygote.descriptions.get(entry.name)
+        found = catalog.descriptions.get(entry.name)
         members = dict(found.members) if found else {"name": entry.name, "error": None}
         functions.append(
             {
@@ -149,7 +154,7 @@ def describe_host(service: Service) -> dict[str, Any]:
                 "description": members.get("description", ""),
                 "inputSchema": members.get("inputSchema", entry.input_schema),
                 "outputSchema": members.get("outputSchema", entry.output_schema),
-                "runsIn": _runs_in(members, apart=entry.name in zygote.apart),
+                "runsIn": _runs_in(members, apart=entry.name in catalog.apart),
                 "error": members["error"],
             }
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import MalformedEvent, decode
+from agentworkflow.events.types import AWF_TOKEN
 from agentworkflow.functions.author import Failure, Retry
 from agentworkflow.functions.binding import InputRefused, bind
 from agentworkflow.functions.context import Context
@@ -67,7 +68,8 @@ def context_of(job: Job, report: Callable[[float, str], None]) -> Context:
 
 def prepare(loaded: Loaded, job: Job, report: Callable[[float, str], None]) -> Callable[[], Any]:
     """Return the call with its arguments in place. Raises InputRefused and its kin."""
-    event = decode(job.headers, job.body)
+    # A structured event has the attempt's token in its body; it is not for user code.
+    event = decode(job.headers, job.body).without_extensions(AWF_TOKEN)
     return prepare_event(
         loaded, event, context_of(job, report), trigger=job.trigger, strict=job.strict
     )
@@ -132,6 +134,8 @@ def call(loaded: Loaded, job: Job, report: Callable[[float, str], None]) -> Outc
 
 def outcome_of_error(error: BaseException) -> Failed:
     """Return what an exception of a handler means. Its traceback goes to the log only."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a task group wraps what its one failing task raised
     if isinstance(error, Retry):
         return Failed(
             reason="Retry",

@@ -23,6 +23,7 @@ _START_APART_SECONDS = 300.0
 _LINGER_SECONDS = 2.0
 # A finished job's last lines may still be on their way through the pipe.
 _KEPT_LABELS = 256
+_READ_AHEAD = 4 * 1024 * 1024
 _numbers = itertools.count(1)
 
 
@@ -57,7 +58,7 @@ class ChildLink:
         self.is_open = True
         self.on_gone: Callable[[], None] = lambda: None
         self._zygote = zygote
-        self._apart = entry.name in zygote.apart
+        self._apart = entry.name in zygote.catalog.apart
         self._number = next(_numbers)
         self._jobs: dict[int, _Running] = {}
         self._labels: dict[int, str] = {}
@@ -140,7 +141,7 @@ class ChildLink:
                 self._writer.write(body)
 
     async def _serve(self, sock: socket.socket) -> None:
-        reader, self._writer = await asyncio.open_unix_connection(sock=sock)
+        reader, self._writer = await asyncio.open_unix_connection(sock=sock, limit=_READ_AHEAD)
         for data in self._unsent or ():
             if data:
                 self._writer.write(data)

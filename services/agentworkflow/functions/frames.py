@@ -31,7 +31,8 @@ class FrameError(ValueError):
 
 def pack(meta: Mapping[str, Any], body: bytes = b"") -> bytes:
     """Return the frame's head and members; the body follows as it is."""
-    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode()
+    # Words of user code may hold halves of characters, which UTF-8 cannot.
+    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return _HEAD.pack(len(text), len(body)) + text
 
 

@@ -75,6 +75,7 @@ def serve(table: FunctionTable, listener: socket.socket, idle_exit: float | None
         def on_signal() -> None:
             if leave.is_set():
                 log.warning("told to stop twice: what is in flight is given up")
+                server.force_exit = True
                 server.stopped.set()
             leave.set()
 

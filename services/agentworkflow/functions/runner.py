@@ -25,7 +25,7 @@ class Runner:
     async def run(self, entry: FunctionEntry, assignment: Assignment) -> Ran:
         """Run one event to its outcome."""
         await self._zygote.loaded.wait()
-        description = self._zygote.descriptions[entry.name]
+        description = self._zygote.catalog.descriptions[entry.name]
         if description.failed is not None:
             return Ran(description.failed, 0)
         if assignment.ends_at is not None and assignment.ends_at <= time.time():
@@ -41,7 +41,7 @@ class Runner:
         return worker
 
     def _child(self, entry: FunctionEntry) -> ChildLink:
-        if entry.name not in self._zygote.apart:
+        if entry.name not in self._zygote.catalog.apart:
             return self._start(entry)
         spare = self._spares.pop(entry.name, None)
         self._spares[entry.name] = self._start(entry)
@@ -50,8 +50,8 @@ class Runner:
     def _fill_spares(self) -> None:
         """Have the import of what cannot be forked done before the first event."""
         for entry in self._table.functions:
-            description = self._zygote.descriptions[entry.name]
-            if entry.name not in self._zygote.apart or description.failed is not None:
+            description = self._zygote.catalog.descriptions[entry.name]
+            if entry.name not in self._zygote.catalog.apart or description.failed is not None:
                 continue
             if description.in_worker:
                 self._worker(entry)

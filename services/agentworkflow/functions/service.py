@@ -7,6 +7,7 @@ from typing import Any
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import encode_binary
 from agentworkflow.events.problem import Problem
+from agentworkflow.events.types import AWF_TOKEN, DATA_REF
 from agentworkflow.functions.admission import Answer, Joins, Slots
 from agentworkflow.functions.answers import (
     StartType,
@@ -183,7 +184,8 @@ def _meta(headers: Headers, context: dict[str, Any], *, strict: bool) -> dict[st
 def _without_dataref(event: CloudEvent) -> list[tuple[str, str]]:
     """Return the headers of the same event with its data in the body."""
     bare = event.replace(data=None, datacontenttype="application/json")
-    headers, _ = encode_binary(bare.without_extensions("dataref"))
+    bare = bare.without_extensions(DATA_REF).without_extensions(AWF_TOKEN)
+    headers, _ = encode_binary(bare)
     return list(headers.items())
 
 

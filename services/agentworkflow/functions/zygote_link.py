@@ -15,21 +15,20 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agentworkflow.functions import processes
+from agentworkflow.functions.catalog import Catalog
 from agentworkflow.functions.frames import FrameError, pack, read_frame
-from agentworkflow.functions.outcomes import Failed
 from agentworkflow.functions.output import Output
 from agentworkflow.functions.table import FunctionTable, dump_table
 
-__all__ = ["ChildEvents", "Description", "ZygoteLink", "how_it_ended"]
+__all__ = ["ChildEvents", "ZygoteLink", "how_it_ended"]
 
 log = logging.getLogger("agentworkflow.functions")
 
 _LOAD_SECONDS = 300.0
-_LONGEST_PAUSE = 5.0
+_PAUSE, _LONGEST_PAUSE = 0.02, 5.0
 _STOP_SECONDS = 3.0
 _NUMERIC_THREADS = (
     "OPENBLAS_NUM_THREADS",
@@ -52,20 +51,6 @@ class ChildEvents(Protocol):
         """Hear that the child and all it started are gone, and how it ended, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What the zygote found out about a function. `failed` is set if it cannot be used."""
-
-    name: str
-    members: Mapping[str, Any]
-    failed: Failed | None = None
-
-    @property
-    def in_worker(self) -> bool:
-        """Whether its events share one process."""
-        return bool(self.members.get("worker"))
-
-
 def how_it_ended(status: int) -> str:
     """Say in words how a process ended, from its wait status as an exit code."""
     if status >= 0:
@@ -82,8 +67,7 @@ class ZygoteLink:
 
     def __init__(self, table: FunctionTable) -> None:
         self._table = table
-        self.descriptions: dict[str, Description] = {}
-        self.apart: dict[str, str] = {}  # name → what its import leaves running
+        self.catalog = Catalog(table)
         self.loaded = asyncio.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -150,7 +134,7 @@ class ZygoteLink:
             "op": "start",
             "child": number,
             "function": function,
-            "apart": function in self.apart,
+            "apart": function in self.catalog.apart,
         }
         self._send(order, fds)
 
@@ -166,9 +150,7 @@ class ZygoteLink:
             if self._stopping:
                 return
             self._bury()
-            pause = min(_LONGEST_PAUSE, 0.05 * 2**self._deaths)
-            self._deaths += 1
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSE * 2**self._deaths))
 
     async def _serve(self) -> None:
         assert self._socket is not None  # noqa: S101 - launch() has just made it
@@ -193,15 +175,15 @@ class ZygoteLink:
         match said["op"]:
             case "hello":
                 self._loading = None
-                apart = [*self.apart, *(n for n, d in self.descriptions.items() if d.failed)]
-                self._send({"op": "load", "table": dump_table(self._table), "apart": apart})
+                table, left_out = dump_table(self._table), self.catalog.left_out
+                self._send({"op": "load", "table": table, "apart": left_out})
             case "loading":
                 self._loading = said["what"]
                 self._arm_load_timer()
             case "function":
-                self._describe(said["description"])
+                self.catalog.describe(said["description"])
             case "unclean":
-                self._set_apart(said["what"], said["left"])
+                self.catalog.set_apart(said["what"], said["left"])
             case "loaded":
                 self._loading = None
                 self._cancel_load_timer()
@@ -222,35 +204,6 @@ class ZygoteLink:
                 if child := self._children.pop(said["child"], None):
                     code = os.waitstatus_to_exitcode(said["status"])
                     child.on_ended(how_it_ended(code), by_zygote=False)
-
-    def _describe(self, members: Mapping[str, Any]) -> None:
-        name, error = members["name"], members["error"]
-        failed = None
-        if error is not None:
-            failed = Failed(
-                reason="Failure",
-                type=error["type"],
-                title=error["title"],
-                detail=error["detail"],
-            )
-            log.error("%s: %s", error["title"], error["detail"])
-        self.descriptions[name] = Description(name, members, failed)
-
-    def _set_apart(self, what: str, left: str) -> None:
-        self.apart[what] = left
-        if what.startswith("preload:"):
-            log.warning(
-                "%s: its import leaves %s running, which cannot be forked: it is not preloaded",
-                what,
-                left,
-            )
-        else:
-            log.warning(
-                "function %s: its import leaves %s running, which cannot be forked: each of its "
-                "children is a new process that imports it again",
-                what,
-                left,
-            )
 
     def _arm_load_timer(self) -> None:
         self._cancel_load_timer()
@@ -278,38 +231,17 @@ class ZygoteLink:
         self._drop_unsent()
         what, self._loading = self._loading, None
         if what is not None:
-            self._blame(what, how)
+            if self._slow:
+                how, self._slow = f"took longer than {_LOAD_SECONDS:.0f} s", False
+            self.catalog.blame(what, how)
         else:
+            self._deaths += 1
             log.error("the zygote %s; it is started again", how)
         # Its children die with it; what those had started has become ours to end.
         processes.wipe_out_strangers(())
         children, self._children = self._children, {}
         for child in children.values():
             child.on_ended(f"died with the host's zygote, which {how}", by_zygote=True)
-
-    def _blame(self, what: str, how: str) -> None:
-        """Note that the import of one function ended the zygote, and leave it out from now on."""
-        if self._slow:
-            how = f"took longer than {_LOAD_SECONDS:.0f} s"
-            self._slow = False
-        if what.startswith("preload:"):
-            self.apart[what] = "nothing"
-            log.error("%s: the process that imported it %s: it is not preloaded", what, how)
-            return
-        handler = self._table.by_name[what].handler
-        path = list(self._table.path)
-        self._describe(
-            {
-                "name": what,
-                "error": {
-                    "type": "urn:agentworkflow:problem:handler-import",
-                    "title": f"The handler {handler} of function {what} cannot be used",
-                    "detail": f"the process that imported it {how}\nsearched: {', '.join(path)}",
-                    "traceback": [],
-                    "path": path,
-                },
-            }
-        )
 
     def _send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> None:
         if self._socket is None:

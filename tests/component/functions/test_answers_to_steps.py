@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ def host(start_host: Any) -> Any:
             "divide-async": "orders:divide_async",
             "wrong-output": {"handler": "orders:greeter", "outputSchema": {"type": "integer"}},
             "see": "orders:see",
+            "attributes": "orders:attributes",
+            "retry-in-a-group": "orders:retry_in_a_group",
+            "half-a-character": "orders:half_a_character",
         }
     )
 
@@ -72,6 +76,31 @@ def test_retry_is_a_failed_step_that_says_when_to_come_back(host: Any) -> None:
         "reason": "Retry",
         "retryAfter": 5.0,
     }
+
+
+def test_retry_out_of_a_task_group_is_still_a_retry(host: Any) -> None:
+    problem = host.step("retry-in-a-group").json()
+    assert (problem["reason"], problem["retryAfter"]) == ("Retry", 1.0)
+
+
+def test_a_message_that_no_text_can_hold_is_still_an_answer(host: Any) -> None:
+    problem = host.step("half-a-character").json()
+    assert (problem["title"], problem["detail"]) == ("ValueError", "half: ?")
+
+
+def test_a_handler_never_sees_the_attempts_token(host: Any) -> None:
+    seen = host.step("attributes", run="seen-00").json()
+    assert "awftoken" not in seen
+    assert seen["awfrun"] == "seen-00"
+    structured = {name: value for name, value in seen.items() if name != "datacontenttype"}
+    answer = host.request(
+        "POST",
+        "/",
+        {"content-type": "application/cloudevents+json"},
+        json.dumps(structured | {"awftoken": "secret", "data": {}}).encode(),
+    )
+    assert answer.headers["ce-awftoken"] == "secret"
+    assert "secret" not in answer.body.decode()
 
 
 def test_failure_is_a_failed_step_with_its_own_problem(host: Any) -> None:

@@ -1,5 +1,6 @@
 """Handlers that take and give all kinds of values."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -101,8 +102,24 @@ def see(event: Event) -> dict[str, Any]:
     return {"id": event.id, "type": event.type, "source": event.source, "data": event.data}
 
 
+def attributes(event: Event) -> dict[str, Any]:
+    return event.attributes()
+
+
+def half_a_character() -> None:
+    raise ValueError("half: \ud800")
+
+
 def retry(after: float | None = None) -> None:
     raise Retry("the bank sleeps", after=after)
+
+
+async def retry_in_a_group() -> None:
+    async def one() -> None:
+        raise Retry("from within", after=1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(one())
 
 
 def fail() -> None:
