@@ -11,11 +11,8 @@ ROOT = Path(__file__).parent.parent.parent
 # uv.lock is uv's own file, and holds the addresses that it resolved.
 ALLOWED = {"uv.lock"}
 # Written in pieces, so that this file may be judged like every other.
-MACHINE_PATHS = re.compile(
-    r"(?<![\w.])/(?:"
-    + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/(?!ada\b)\w", "Us" + r"ers/\w", "opt/wh" + "eels"])
-    + ")"
-)
+PLACES = ["wo" + "rk/", "ro" + "ot/", "ho" + r"me/(?!ada\b)\w", "Us" + r"ers/\w", "opt/wh" + "eels"]
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:" + "|".join(PLACES) + ")")
 REGISTRIES = re.compile(
     r"\b(?:"
     + "|".join(
