@@ -33,7 +33,8 @@ check: env  ## lint, format, types, layers, and that generated files are fresh
 	@echo "ruff: lint and format"
 	@$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	@echo "mypy: strict types"
-	@MYPYPATH=examples/order-insights:.ci $(BIN)/mypy --no-error-summary services tests bench examples .ci
+	@MYPYPATH=.ci $(BIN)/mypy --no-error-summary services tests bench .ci
+	@for example in examples/*/; do MYPYPATH=$$example $(BIN)/mypy --no-error-summary $$example || exit 1; done
 	@echo "import-linter: layers"
 	@said=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said"; exit 1; }
 	@echo "generated files are fresh"
