@@ -150,3 +150,22 @@ def test_numeric_libraries_are_told_to_use_one_thread(host: Any) -> None:
         os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         os.environ.get("OMP_NUM_THREADS", "1"),
     )
+
+
+def test_many_events_leak_no_descriptor_and_no_process(
+    host: Any, background: Any, until: Any
+) -> None:
+    functions = ["where", "where-async", "where-thread", "signalled", "leaves", "exits"]
+
+    def counts() -> list[int]:
+        processes = [psutil.Process(host.process.pid), host.zygote()]
+        return [each.num_fds() for each in processes] + [len(host.zygote().children())]
+
+    for function in functions:
+        host.step(function)
+    until(lambda: len(host.zygote().children()) <= 6)  # the workers of the other tests
+    before = counts()
+    for _ in range(10):
+        replies = [background(lambda f=f: host.step(f)) for f in functions]
+        assert [reply().status for reply in replies] == [200] * len(functions)
+    until(lambda: all(a <= b for a, b in zip(counts(), before, strict=True)))
