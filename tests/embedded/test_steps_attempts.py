@@ -43,14 +43,14 @@ WORKFLOWS = {
     """,
     "refuse": """
         steps:
-          - {name: try, function: refuse, input: {title: No}}
+          - {name: try, function: refuse, input: {title: Refused}}
     """,
     "refuse-retried": """
         functions:
           - {name: refuse, handler: "step_functions:refuse",
              retry: {limit: 2, delay: 10ms, on: [Failure]}}
         steps:
-          - {name: try, function: refuse, input: {title: No}}
+          - {name: try, function: refuse, input: {title: Refused}}
     """,
     "retry-unlisted": """
         functions:
@@ -218,3 +218,39 @@ def test_a_handler_that_takes_its_process_down_fails_nothing_else(
 
     assert engine.run("neighbour")["state"] == "Succeeded"
     assert engine.wait(dying)["state"] == "Failed"
+
+
+SLOW_START = """
+apiVersion: agentworkflow.dev/v1alpha1
+kind: AgentWorkflow
+metadata: {name: slow-start}
+spec:
+  functions:
+    - {name: work, handler: "slow_start:work", timeout: 500ms, startTimeout: 1s,
+       retry: {limit: 1, delay: 10ms}}
+  steps:
+    - {name: try, function: work}
+"""
+SLOW_MODULE = """
+import pathlib, time
+if pathlib.Path(__file__).with_name("slow").exists():
+    time.sleep(30)
+
+def work():
+    return 1
+"""
+
+
+def test_an_attempt_without_an_answer_ends_by_its_timer(tmp_path: Path) -> None:
+    (tmp_path / "slow_start.py").write_text(SLOW_MODULE)
+    file = tmp_path / "workflow.yaml"
+    file.write_text(SLOW_START)
+    with LocalEngine(file, data_dir=tmp_path / "data") as engine:
+        (tmp_path / "slow").touch()
+
+        view = engine.run("slow-start")
+
+    step = view["steps"][0]
+    assert (step["state"], step["reason"]) == ("Failed", "DeadlineExceeded")
+    assert step["attempts"] == 2
+    assert 3_000 <= step["durationMs"] < 10_000  # twice timeout + startTimeout
