@@ -9,6 +9,7 @@ import binascii
 import json
 import time
 import uuid
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -75,7 +76,7 @@ def build_trigger_routes(
         letter = _letter(
             place,
             event,
-            f"Status{code}" if code else "Undelivered",
+            _reason(code),
             _detail(event),
             code,
         )
@@ -114,6 +115,13 @@ def _letter(
         created_ms=int(time.time() * 1000),
         code=code,
     )
+
+
+def _reason(code: int | None) -> str:
+    # A Broker that ends a loop itself has only the status to say so.
+    if code == HTTPStatus.LOOP_DETECTED:
+        return "Loop"
+    return f"Status{code}" if code else "Undelivered"
 
 
 def _code(event: CloudEvent) -> int | None:
