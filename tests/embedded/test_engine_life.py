@@ -188,6 +188,43 @@ async def test_a_function_without_a_run_answers_with_an_event_that_starts_one(
     assert view["startedBy"]["event"]["type"] == "com.example.doubled"
 
 
+async def dead_letter(engine: Engine) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        items = (await request(engine, "GET", "/dead-letters")).json()["items"]
+        return items[0] if items else None
+
+    found: dict[str, Any] = await until(look)
+    return found
+
+
+async def test_what_a_function_refuses_is_a_dead_letter_that_can_be_sent_again(
+    place: Place, engine: Engine
+) -> None:
+    await engine.apply([place.workflow()])
+    await send(engine, "com.example.alone", 1, n="no number")
+    letter = await dead_letter(engine)
+    assert (letter["target"], letter["code"]) == ("alone", 422)
+    code = textwrap.dedent(HANDLERS).replace("def double(n: int)", "def double(n)")
+    code = code.replace("2 * n", "2 * len(n)")
+    (place.folder / "made.py").write_text(code, encoding="utf-8")
+    await engine.apply([place.workflow()], code_changed=True)
+    answer = await request(engine, "POST", f"/dead-letters/{letter['id']}/redrive")
+    assert answer.is_success, answer.text
+    await until(lambda: runs_of(engine, "sums"))
+    assert "no" in place.ledger()
+
+
+async def test_events_that_cause_each_other_end_as_a_dead_letter_with_reason_loop(
+    place: Place, engine: Engine
+) -> None:
+    text = WORKFLOW.replace("reply: com.example.doubled", "reply: com.example.alone")
+    await engine.apply([place.workflow(text)])
+    await send(engine, "com.example.alone", 1, n=1)
+    letter = await dead_letter(engine)
+    assert letter["reason"] == "Loop"
+    assert place.ledger() == [str(2**n) for n in range(17)]
+
+
 async def test_the_engine_says_where_it_is_and_keeps_its_secret_to_itself(
     place: Place, engine: Engine
 ) -> None:
