@@ -208,8 +208,8 @@ async def start_dispatcher(
         return found
 
     yield start
-    for each in running:
-        await each.close()
+    while running:
+        await running[-1].close()
 
 
 @pytest.fixture
