@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.runs.world import RUN, SECRET, START, World, build_definition
+from tests.unit.runs.world import RUN, SECRET, START, Step, World, build_definition
 
 from agentworkflow.runs.due import attempt_timer_of, call_of
 from agentworkflow.runs.retries import MAX_ASKED_MS, MAX_DELAY_MS, retry_delay
@@ -11,7 +11,7 @@ from agentworkflow.runs.slots import Slot
 from agentworkflow.runs.tokens import jitter_of
 from agentworkflow.workflow.plan import RetryPolicy
 
-A = [{"name": "a", "function": "f"}]
+A: list[Step] = [{"name": "a", "function": "f"}]
 
 
 def world_of(**retry: object) -> World:
@@ -142,8 +142,6 @@ def test_the_cap_is_five_minutes_of_exponential_delays_only() -> None:
     assert retry_delay(RetryPolicy(backoff="Linear", delay_ms=60_000), 9, 0.5, None) == 540_000
 
 
-@pytest.mark.parametrize(
-    ("asked", "delay"), [(0, 0), (-5, 0), (7, 7), (10**300, MAX_ASKED_MS)]
-)
+@pytest.mark.parametrize(("asked", "delay"), [(0, 0), (-5, 0), (7, 7), (10**300, MAX_ASKED_MS)])
 def test_what_a_handler_asks_for_stays_a_time(asked: int, delay: int) -> None:
     assert retry_delay(RetryPolicy(), 1, 0.5, asked) == delay

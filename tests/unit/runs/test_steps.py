@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from tests.unit.runs.world import World, build_definition
+from tests.unit.runs.world import Step, World, build_definition
 
-CHAIN = [{"name": "a", "function": "f"}, {"name": "b", "function": "f", "needs": ["a"]}]
+CHAIN: list[Step] = [{"name": "a", "function": "f"}, {"name": "b", "function": "f", "needs": ["a"]}]
 
 
 def test_a_step_starts_when_every_step_it_needs_is_terminal() -> None:
-    steps = [
+    steps: list[Step] = [
         {"name": "a", "function": "f"},
         {"name": "b", "function": "f"},
         {"name": "c", "function": "f", "needs": ["a", "b"]},
@@ -33,7 +33,7 @@ def test_the_order_of_steps_follows_needs_not_the_file() -> None:
 
 
 def test_a_step_whose_when_is_false_is_skipped_and_its_dependents_start() -> None:
-    steps = [
+    steps: list[Step] = [
         {"name": "a", "function": "f", "when": "${input.go}"},
         {"name": "b", "function": "f", "needs": ["a"], "input": {"was": "${steps.a.output}"}},
     ]
@@ -46,7 +46,7 @@ def test_a_step_whose_when_is_false_is_skipped_and_its_dependents_start() -> Non
 
 
 def test_a_dependent_can_be_skipped_by_a_when_of_its_own() -> None:
-    steps = [
+    steps: list[Step] = [
         {"name": "a", "function": "f", "when": "${input.go}"},
         {"name": "b", "function": "f", "needs": ["a"], "when": "${steps.a.state == 'Succeeded'}"},
     ]
@@ -57,13 +57,13 @@ def test_a_dependent_can_be_skipped_by_a_when_of_its_own() -> None:
 
 
 def test_a_step_whose_when_is_true_starts() -> None:
-    steps = [{"name": "a", "function": "f", "when": "${input.go}"}]
+    steps: list[Step] = [{"name": "a", "function": "f", "when": "${input.go}"}]
     assert World(build_definition(steps), input={"go": True}).calls == ["a"]
 
 
 @pytest.mark.parametrize("value", ["true", 1, None, {}, []])
 def test_a_when_that_gives_no_bool_fails_the_step(value: Any) -> None:
-    steps = [{"name": "a", "function": "f", "when": "${input.go}"}]
+    steps: list[Step] = [{"name": "a", "function": "f", "when": "${input.go}"}]
     world = World(build_definition(steps), input={"go": value})
 
     assert (world.state, world.reason) == ("Failed", "StepFailed")
@@ -84,7 +84,7 @@ def test_input_sees_input_run_session_and_the_steps_that_are_needed() -> None:
         "state": "a is ${steps.a.state}",
         "error": "${steps.a.error}",
     }
-    steps = [CHAIN[0], {**CHAIN[1], "input": given}]
+    steps: list[Step] = [CHAIN[0], {**CHAIN[1], "input": given}]
     world = World(build_definition(steps), input={"n": 1}, session="ada", session_value=[7])
     world.complete("a", {"x": 2})
 
@@ -106,7 +106,7 @@ def test_input_sees_input_run_session_and_the_steps_that_are_needed() -> None:
 
 
 def test_event_is_null_on_a_start_by_the_api() -> None:
-    steps = [
+    steps: list[Step] = [
         {"name": "a", "function": "f", "input": {"e": "${event}", "x": "${event == null}"}},
     ]
     assert World(build_definition(steps)).input("a") == {"e": None, "x": True}
@@ -122,7 +122,7 @@ def test_event_has_its_attributes_and_data_on_a_start_by_an_event() -> None:
         "data": {"n": 1},
     }
     given = {"id": "${event.id}", "tier": "${event.tier}", "n": "${event.data.n}"}
-    steps = [{"name": "a", "function": "f", "input": given}]
+    steps: list[Step] = [{"name": "a", "function": "f", "input": given}]
 
     world = World(build_definition(steps), event=event)
 
@@ -130,7 +130,7 @@ def test_event_has_its_attributes_and_data_on_a_start_by_an_event() -> None:
 
 
 def test_a_failed_step_fails_the_run_with_its_problem() -> None:
-    steps = [*CHAIN, {"name": "c", "function": "f"}]
+    steps: list[Step] = [*CHAIN, {"name": "c", "function": "f"}]
     world = World(build_definition(steps))
 
     world.fail("a")
@@ -153,7 +153,7 @@ def test_answers_after_the_run_failed_are_ignored() -> None:
 
 def test_continue_gives_null_and_error_and_dependents_start() -> None:
     given = {"out": "${steps.a.output}", "why": "${steps.a.error.reason}"}
-    steps = [{**CHAIN[0], "onFailure": "Continue"}, {**CHAIN[1], "input": given}]
+    steps: list[Step] = [{**CHAIN[0], "onFailure": "Continue"}, {**CHAIN[1], "input": given}]
     world = World(build_definition(steps))
 
     world.fail("a")
@@ -166,7 +166,7 @@ def test_continue_gives_null_and_error_and_dependents_start() -> None:
 
 
 def test_a_failed_expression_fails_its_step_and_is_not_retried() -> None:
-    steps = [{"name": "a", "function": "f", "when": "${input.missing > 1}"}]
+    steps: list[Step] = [{"name": "a", "function": "f", "when": "${input.missing > 1}"}]
     world = World(build_definition(steps))
 
     assert (world.state, world.reason) == ("Failed", "StepFailed")
@@ -177,7 +177,7 @@ def test_a_failed_expression_fails_its_step_and_is_not_retried() -> None:
 
 
 def test_a_failed_expression_of_a_step_that_continues_gives_its_error() -> None:
-    steps = [
+    steps: list[Step] = [
         {"name": "a", "function": "f", "when": "${input.missing}", "onFailure": "Continue"},
         {**CHAIN[1], "input": {"why": "${steps.a.error.reason}"}},
     ]
@@ -203,7 +203,7 @@ def test_without_output_the_result_is_the_outputs_of_the_steps_that_nothing_need
 
 
 def test_output_is_computed_when_all_steps_are_terminal() -> None:
-    steps = [*CHAIN, {"name": "c", "function": "f"}]
+    steps: list[Step] = [*CHAIN, {"name": "c", "function": "f"}]
     output = {"text": "${steps.a.output}-${steps.b.output}", "n": "${size(steps.c.output)}"}
     world = World(build_definition(steps, output=output))
     world.complete("a", "x")
@@ -241,7 +241,7 @@ def test_a_failed_output_fails_the_run_with_expression_failed() -> None:
 
 
 def test_of_two_failures_in_one_batch_the_first_ends_the_run() -> None:
-    steps = [{"name": "a", "function": "f"}, {"name": "b", "function": "f"}]
+    steps: list[Step] = [{"name": "a", "function": "f"}, {"name": "b", "function": "f"}]
     world = World(build_definition(steps))
 
     applied = world.give(world.failed("a"), world.failed("b"), world.completed("b"))

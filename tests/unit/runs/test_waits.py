@@ -12,7 +12,8 @@ TIMER = wait_timer_of(RUN, "w")
 
 
 def wait(name: str = "w", **what: Any) -> dict[str, Any]:
-    more = {key: what.pop(key) for key in ("needs", "onFailure", "when") if key in what}
+    beside = ("needs", "onFailure", "when")
+    more: dict[str, Any] = {key: what.pop(key) for key in beside if key in what}
     return {"name": name, "waitFor": what, **more}
 
 
@@ -58,7 +59,12 @@ def test_a_timeout_without_default_fails_the_step() -> None:
 
 
 def test_a_timeout_with_continue_goes_on_with_the_error() -> None:
-    after = {"name": "b", "function": "f", "needs": ["w"], "input": {"e": "${steps.w.error.reason}"}}
+    after = {
+        "name": "b",
+        "function": "f",
+        "needs": ["w"],
+        "input": {"e": "${steps.w.error.reason}"},
+    }
     world = world_of(wait(signal="go", timeout="2h", onFailure="Continue"), after)
     world.fire(TIMER)
     assert world.input("b") == {"e": "SignalTimeout"}

@@ -50,7 +50,9 @@ def build_definition(
     **spec: Any,
 ) -> Definition:
     """A workflow of these steps. Functions that are only named get the defaults."""
-    named = {step["function"]: {} for step in steps if "function" in step}
+    named: dict[str, Mapping[str, Any]] = {
+        step["function"]: {} for step in steps if "function" in step
+    }
     listed = [
         {"name": name, "handler": "shop:handler", **settings}
         for name, settings in {"f": {}, **named, **(functions or {})}.items()
