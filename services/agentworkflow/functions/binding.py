@@ -27,10 +27,11 @@ class InputRefused(ValueError):  # noqa: N818 - what happened, in the protocol's
 
 
 def bind(
-    signature: Signature, data: Any, *, context: Context, event: CloudEvent, strict: bool
+    signature: Signature, data: Any, *, context: Context, event: CloudEvent | None, strict: bool
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the positional and named arguments of one call. Raises InputRefused.
 
+    `event` may be None for a handler that takes none.
     `strict` refuses fields that no parameter takes; without it they are ignored.
     """
     given = {

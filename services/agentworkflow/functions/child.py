@@ -8,7 +8,6 @@ import contextlib
 import gc
 import inspect
 import os
-import random
 import resource
 import signal
 import sys
@@ -47,8 +46,7 @@ def enter(zygote: int, output: int) -> None:
 
 
 def reseed() -> None:
-    """Give this process random numbers of its own: a fork repeats its parent's."""
-    random.seed()
+    """Give this process random numbers of its own, as `random` does for itself at a fork."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()

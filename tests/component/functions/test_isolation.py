@@ -17,7 +17,8 @@ def host(start_host: Any) -> Any:
         *("inherited_by_subprocess", "writes_into_every_socket", "dies_by_bad_memory"),
         *("forks_and_returns", "starts_others"),
     ]
-    return start_host({name.replace("_", "-"): f"behaviours:{name}" for name in names})
+    functions = {name.replace("_", "-"): f"behaviours:{name}" for name in names}
+    return start_host(functions | {"numbers": "numeric:numbers"})
 
 
 def test_sync_handlers_run_in_a_child_of_the_zygote_for_each_event(host: Any) -> None:
@@ -97,6 +98,11 @@ def test_neighbours_of_a_crash_in_a_worker_are_told_and_the_worker_is_replaced(
 
 def test_random_numbers_differ_from_child_to_child(host: Any) -> None:
     throws = [tuple(host.step("dice").json()) for _ in range(5)]
+    assert len(set(throws)) == 5
+
+
+def test_numpys_random_numbers_differ_from_child_to_child(host: Any) -> None:
+    throws = [tuple(host.step("numbers").json()) for _ in range(5)]
     assert len(set(throws)) == 5
 
 
