@@ -19,7 +19,8 @@ log = logging.getLogger("agentworkflow.functions")
 
 _PAUSES = (0.2, 1.0)
 _OK, _REDIRECT, _TOO_LARGE, _SERVER = 200, 300, 413, 500
-_PROGRESS_SECONDS = 1.0
+# A little over a second: the event port drops what comes earlier than one after the last.
+_PROGRESS_SECONDS = 1.05
 
 
 class BlobError(Exception):
