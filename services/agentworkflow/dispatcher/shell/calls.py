@@ -29,6 +29,7 @@ from agentworkflow.dispatcher.shell.host_answers import (
 )
 from agentworkflow.dispatcher.shell.run_events import step_requested
 from agentworkflow.dispatcher.shell.values import Loader
+from agentworkflow.dispatcher.tls import client_tls
 from agentworkflow.events.http import encode_binary
 from agentworkflow.runs.decide import call_input, call_parts
 from agentworkflow.runs.due import call_of
@@ -78,7 +79,9 @@ class Calls:
         self._posts: dict[str, asyncio.Task[tuple[Answer, bool]]] = {}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
         timeout = httpx2.Timeout(_LONGEST_POST, connect=_CONNECT, pool=None)
-        self._client = httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            limits=limits, timeout=timeout, trust_env=False, verify=client_tls()
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""

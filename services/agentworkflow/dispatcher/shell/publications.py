@@ -15,6 +15,7 @@ from agentworkflow.dispatcher.ports import Catalog, DeadLetter, DeadLetters, Unk
 from agentworkflow.dispatcher.shell.folding import Folder
 from agentworkflow.dispatcher.shell.run_events import run_news
 from agentworkflow.dispatcher.shell.values import Loader
+from agentworkflow.dispatcher.tls import client_tls
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import encode_binary, from_json, to_json
 from agentworkflow.runs import due
@@ -58,7 +59,9 @@ class Publications:
         self._pauses: dict[str, int] = {}
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50)
         timeout = httpx2.Timeout(_TIMEOUT, connect=5.0, pool=None)
-        self._client = httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            limits=limits, timeout=timeout, trust_env=False, verify=client_tls()
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
