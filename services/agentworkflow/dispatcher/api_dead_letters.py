@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from agentworkflow.dispatcher.api_models import DeadLetterPage, DeadLetterView, Redriven
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
 from agentworkflow.dispatcher.redrive import Redrive
@@ -24,7 +23,7 @@ def build_dead_letters(services: Services, redrive: Redrive) -> APIRouter:
         summary="Dead letters, newest first",
         response_class=Response,
         responses={
-            200: json_answer("A page of dead letters.", DeadLetterPage),
+            200: json_answer("A page of dead letters.", "DeadLetterPage"),
             **problems(400, 401, 403, 422, 503),
         },
     )
@@ -48,7 +47,7 @@ def build_dead_letters(services: Services, redrive: Redrive) -> APIRouter:
         summary="A dead letter: the event, where it was going, why it did not arrive",
         response_class=Response,
         responses={
-            200: json_answer("The dead letter.", DeadLetterView),
+            200: json_answer("The dead letter.", "DeadLetterView"),
             **problems(401, 403, 404, 503),
         },
     )
@@ -62,7 +61,7 @@ def build_dead_letters(services: Services, redrive: Redrive) -> APIRouter:
         description="The letter is dropped once it has arrived; otherwise it is kept.",
         response_class=Response,
         responses={
-            200: json_answer("It has arrived.", Redriven),
+            200: json_answer("It has arrived.", "Redriven"),
             **problems(401, 403, 404, 409, 410, 422, 429, 502, 503),
         },
     )

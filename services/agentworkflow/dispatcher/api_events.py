@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from agentworkflow.dispatcher.api_models import EventVerdicts
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.limits import Admission, read_body
 from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
@@ -40,8 +39,8 @@ def build_events(services: Services, settings: Settings, admission: Admission) -
         status_code=202,
         response_class=Response,
         responses={
-            202: json_answer("Every event is stored.", EventVerdicts),
-            207: json_answer("Some events are stored, some are refused.", EventVerdicts),
+            202: json_answer("Every event is stored.", "EventVerdicts"),
+            207: json_answer("Some events are stored, some are refused.", "EventVerdicts"),
             **problems(400, 401, 403, 413, 415, 422, 429, 503),
         },
         openapi_extra={

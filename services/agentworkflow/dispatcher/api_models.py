@@ -4,12 +4,14 @@ Answers are written by `representations.py` and the run service; a test holds th
 models.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import models_json_schema
 
-RunState = Literal["Pending", "Running", "Waiting", "Succeeded", "Failed", "Cancelled"]
+from agentworkflow.dispatcher.ports import RunState
+
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
@@ -19,24 +21,24 @@ class Shape(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class FieldErrorModel(Shape):
+class FieldError(Shape):
     """One thing that is wrong, and where."""
 
     path: str = Field(description="JSON Pointer into the input, or a parameter's name.")
     message: str
 
 
-class ProblemModel(Shape):
+class Problem(Shape):
     """Problem details (RFC 9457)."""
 
-    model_config = ConfigDict(extra="allow", title="Problem")
+    model_config = ConfigDict(extra="allow")
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str = ""
     reason: str | None = Field(None, description="One word for programs.")
-    errors: list[FieldErrorModel] = Field(default_factory=list)
+    errors: list[FieldError] = Field(default_factory=list)
 
 
 class TicketLinks(Shape):
@@ -47,10 +49,8 @@ class TicketLinks(Shape):
     result: str
 
 
-class TicketModel(Shape):
+class Ticket(Shape):
     """A run that is durable: it will reach exactly one terminal state."""
-
-    model_config = ConfigDict(title="Ticket")
 
     run: str
     namespace: str
@@ -216,10 +216,10 @@ class AcceptedEvent(Shape):
     publication: str
 
 
-class RefusedEvent(ProblemModel):
+class RefusedEvent(Problem):
     """An event that is not stored, and why."""
 
-    model_config = ConfigDict(extra="allow", title="RefusedEvent")
+    model_config = ConfigDict(extra="allow")
 
     index: int
 
@@ -242,3 +242,27 @@ class LogEntry(Shape):
     step: str | None = None
     item: int | None = None
     attempt: int | None = None
+
+
+_DESCRIBED: Final[tuple[type[BaseModel], ...]] = (
+    Problem,
+    Ticket,
+    RunView,
+    RunPage,
+    WorkflowView,
+    WorkflowPage,
+    DeadLetterView,
+    DeadLetterPage,
+    Redriven,
+    EventVerdicts,
+    LogEntry,
+)
+
+
+def build_schemas(ref_template: str) -> dict[str, Any]:
+    """The JSON Schemas of all models, by name."""
+    _, found = models_json_schema(
+        [(model, "serialization") for model in _DESCRIBED], ref_template=ref_template
+    )
+    schemas: dict[str, Any] = found["$defs"]
+    return schemas

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from agentworkflow.dispatcher.api_models import RunPage, RunState, RunView, TicketModel
 from agentworkflow.dispatcher.bodies import (
     bad_parameter,
     check_text,
@@ -15,7 +14,7 @@ from agentworkflow.dispatcher.bodies import (
 )
 from agentworkflow.dispatcher.limits import Admission
 from agentworkflow.dispatcher.openapi import PREFIX, header, json_answer, parameter, problems
-from agentworkflow.dispatcher.ports import StartedBy
+from agentworkflow.dispatcher.ports import RunState, StartedBy
 from agentworkflow.dispatcher.representations import json_response
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
@@ -51,7 +50,7 @@ def build_runs(
         responses={
             200: json_answer(
                 "The run is terminal; its `state` says how it ended.",
-                RunView,
+                "RunView",
                 {
                     "Location": header("Path of the run."),
                     "Preference-Applied": header("The wait that was granted."),
@@ -59,7 +58,7 @@ def build_runs(
             ),
             202: json_answer(
                 "The run is durable.",
-                TicketModel,
+                "Ticket",
                 {
                     "Location": header("Path of the run."),
                     "Retry-After": header("Seconds until it is worth to look.", "integer"),
@@ -85,7 +84,7 @@ def build_runs(
         summary="Runs, newest first",
         response_class=Response,
         responses={
-            200: json_answer("A page of runs.", RunPage),
+            200: json_answer("A page of runs.", "RunPage"),
             **problems(400, 401, 403, 422, 503),
         },
     )
@@ -112,7 +111,7 @@ def build_runs(
         operation_id="getRun",
         summary="A run with its steps",
         response_class=Response,
-        responses={200: json_answer("The run.", RunView), **problems(401, 403, 404, 503)},
+        responses={200: json_answer("The run.", "RunView"), **problems(401, 403, 404, 503)},
     )
     async def get_run(ns: str, run: str) -> Response:
         return json_response(await runs.view(ns, run))

@@ -11,7 +11,6 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 from starlette.websockets import WebSocketDisconnect
 
-from agentworkflow.dispatcher.api_models import LogEntry
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.following import FIRST, follow, is_over
 from agentworkflow.dispatcher.openapi import PREFIX, problems
@@ -76,7 +75,7 @@ def build_watching(services: Services, settings: Settings) -> APIRouter:
                                 "data": {
                                     "type": "string",
                                     "contentMediaType": "application/json",
-                                    "contentSchema": LogEntry.model_json_schema(),
+                                    "contentSchema": {"$ref": "#/components/schemas/LogEntry"},
                                 },
                                 "event": {"type": "string"},
                                 "id": {"type": "string"},

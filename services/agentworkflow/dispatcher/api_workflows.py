@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from agentworkflow.dispatcher.api_models import WorkflowPage, WorkflowView
 from agentworkflow.dispatcher.bodies import bad_parameter
 from agentworkflow.dispatcher.openapi import PREFIX, json_answer, problems
 from agentworkflow.dispatcher.representations import build_workflow, json_response
@@ -25,7 +24,7 @@ def build_workflows(services: Services) -> APIRouter:
         summary="What is published, by name",
         response_class=Response,
         responses={
-            200: json_answer("A page of workflows.", WorkflowPage),
+            200: json_answer("A page of workflows.", "WorkflowPage"),
             **problems(400, 401, 403, 422),
         },
     )
@@ -53,7 +52,7 @@ def build_workflows(services: Services) -> APIRouter:
         summary="A published workflow, with its input schema",
         response_class=Response,
         responses={
-            200: json_answer("The workflow.", WorkflowView),
+            200: json_answer("The workflow.", "WorkflowView"),
             **problems(401, 403, 404),
         },
     )

@@ -15,6 +15,7 @@ from agentworkflow.dispatcher.event_port import build_event_port
 from agentworkflow.dispatcher.push import Pusher
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
+from agentworkflow.dispatcher.tls import client_tls
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class Doors:
             catalog=core.catalog,
             dead_letters=core.dead_letters,
             # Functions are inside: a proxy of the environment is not asked.
-            http=httpx2.AsyncClient(trust_env=False),
+            http=httpx2.AsyncClient(trust_env=False, verify=client_tls()),
             event_secret=_secret(settings),
             metrics=core.metrics,
         )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 16
 """A start whose cause lies deeper than this in a chain of events is refused as a loop."""
 
+RunState = Literal["Pending", "Running", "Waiting", "Succeeded", "Failed", "Cancelled"]
+
 TERMINAL_STATES: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 LAST_ENTRY: Final = "run.finished"

@@ -24,6 +24,7 @@ from agentworkflow.dispatcher.ports import (
 )
 from agentworkflow.dispatcher.representations import rfc3339
 from agentworkflow.dispatcher.settings import Settings
+from agentworkflow.dispatcher.tls import client_tls
 from agentworkflow.dispatcher.webhooks import (
     Destination,
     ForbiddenAddressError,
@@ -75,7 +76,9 @@ class Pusher:
         self._timeout = settings.webhook_timeout
         self._metrics = metrics
         # Proxies of the environment would resolve the name again: they are not asked.
-        self._http = httpx2.AsyncClient(timeout=None, follow_redirects=False, trust_env=False)
+        self._http = httpx2.AsyncClient(
+            timeout=None, follow_redirects=False, trust_env=False, verify=client_tls()
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""

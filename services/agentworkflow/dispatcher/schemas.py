@@ -2,19 +2,16 @@
 
 from collections import OrderedDict
 from itertools import islice
-from typing import Any, Final
-
-from jsonschema import exceptions
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from typing import TYPE_CHECKING, Any, Final
 
 from agentworkflow.dispatcher.ports import InputError, InvalidInput, Published
 
+if TYPE_CHECKING:
+    from jsonschema import exceptions
+    from jsonschema.protocols import Validator
+
 _MOST_ERRORS: Final = 50
 _MOST_SCHEMAS: Final = 512
-_OFFLINE: Final[Registry[Any]] = Registry()
 
 
 class InputSchemas:
@@ -32,6 +29,8 @@ class InputSchemas:
         schema = workflow.definition.input_schema
         if schema is None:
             return
+        from referencing.exceptions import Unresolvable  # noqa: PLC0415 - see _validator
+
         validator = self._validator(workflow.digest, schema)
         found = islice(validator.iter_errors(value), _MOST_ERRORS)
         try:
@@ -50,11 +49,15 @@ class InputSchemas:
                 sorted(errors, key=lambda each: each.path),
             )
 
-    def _validator(self, digest: str, schema: Any) -> Validator:
+    def _validator(self, digest: str, schema: Any) -> "Validator":
         found = self._compiled.get(digest)
         if found is None:
+            # Costs 100 ms: only a dispatcher that has a workflow with a schema pays for it.
+            from jsonschema.validators import validator_for  # noqa: PLC0415
+            from referencing import Registry  # noqa: PLC0415
+
             # With this registry a $ref to another host is an error instead of a request there.
-            found = validator_for(schema)(schema, registry=_OFFLINE)
+            found = validator_for(schema)(schema, registry=Registry())
             self._compiled[digest] = found
             if len(self._compiled) > _MOST_SCHEMAS:
                 self._compiled.popitem(last=False)
@@ -63,7 +66,7 @@ class InputSchemas:
         return found
 
 
-def _pointer(error: exceptions.ValidationError) -> str:
+def _pointer(error: "exceptions.ValidationError") -> str:
     path: list[str | int] = list(error.absolute_path)
     if error.validator == "required" and isinstance(error.instance, dict):
         # The member that is missing has a place too: where it should be.
@@ -73,6 +76,6 @@ def _pointer(error: exceptions.ValidationError) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def _sentence(error: exceptions.ValidationError) -> str:
+def _sentence(error: "exceptions.ValidationError") -> str:
     message: str = error.message
     return message if len(message) <= 300 else message[:300] + "…"  # noqa: PLR2004 - a line or four
