@@ -12,7 +12,7 @@ from agentworkflow.runs.events import CancelRequested, DeadlineReached, Event
 from agentworkflow.runs.model import RunState
 
 BOUNDED = settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
