@@ -5,9 +5,11 @@ Talks to the operating system only.
 
 import asyncio
 import contextlib
-import ctypes
+import errno
+import functools
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,14 @@ LOG_BYTES: Final = 8 * 1024 * 1024
 
 _CHUNK: Final = 64 * 1024
 _POLL: Final = 0.05
+
+_ASK: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +63,14 @@ class Child:
 
     def __init__(self, command: Command) -> None:
         self.started = time.monotonic()
+        path = command.environment.get("PATH", os.defpath)
+        program = shutil.which(command.arguments[0], path=path)
+        if program is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such program", command.arguments[0])
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                list(command.arguments),
+                [*_launcher(), str(os.getpid()), program, *command.arguments[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
@@ -65,7 +79,6 @@ class Child:
                 pass_fds=command.files,
                 # Ctrl-C on the terminal is for the engine; it ends its children in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it only makes two system calls
             )
         except BaseException:
             os.close(reading)
@@ -193,20 +206,37 @@ async def _wait_for_end(process: "subprocess.Popen[bytes]") -> int:
     return process.wait()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes its program: ask to be killed with us (Linux only).
+def _find_program(command: Command) -> str:
+    """The program's path; one with a slash in it is relative to the folder, as in a shell."""
+    name = command.arguments[0] if command.arguments else ""
+    if os.sep in name:
+        name = str(command.folder / name)
+    found = shutil.which(name, path=command.environment.get("PATH", os.defpath))
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no such program", name)
+    return found
 
-    A function host asks for itself too, but only once Python is up; the engine may die before.
+
+@functools.cache
+def _launcher() -> tuple[str, ...]:
+    """What is put before a command line, so that the child is killed when we die (Linux only).
+
+    Linux tells a child of its parent's end only if the child asks, so it asks in a program that
+    then becomes the child: code of ours between fork and exec is not safe where there are threads.
+    Then it looks whether its parent, whose id is put behind this, still is.
+    A function host asks for itself too, but only once Python is up.
     """
     if sys.platform != "linux":
-        return None
-    # Looked up here: after the fork nothing may be loaded.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent, set_death_signal = os.getpid(), 1
+        return ("/bin/sh", "-c", 'exec "$@"')
+    setpriv = shutil.which("setpriv")
+    if setpriv is not None and _takes_death_signals(setpriv):
+        check = '[ "$PPID" = "$0" ] && exec "$@"'
+        return (setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", check)
+    # A Python start dearer, and everywhere.
+    return (sys.executable, "-I", "-S", "-c", _ASK)
 
-    def ask() -> None:
-        prctl(set_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
-    return ask
+def _takes_death_signals(setpriv: str) -> bool:
+    """Busybox has a `setpriv` that does not."""
+    asked = subprocess.run([setpriv, "--help"], capture_output=True, text=True, check=False)
+    return "--pdeathsig" in asked.stdout
