@@ -2,9 +2,12 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,31 @@ def test_a_run_succeeds_and_prints_each_step_and_the_result(cli: Cli, folder: Pa
     assert any("step.requested" in line and "cost" in line for line in lines)
     assert any("step.completed" in line and "say" in line for line in lines)
     assert '"told": "that is 3, bye"' in done.stdout
+
+
+def test_a_terminal_gets_a_live_table(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "agentworkflow.cli", "run", "workflow.yaml", "--input", "{}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the other side is closed
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+
+    assert done.wait(30) == 1
+    text = shown.decode()
+    assert "starting the engine" in text
+    assert "\x1b[1A" in text  # the table is drawn over itself
+    assert "ExpressionFailed" in text
+    assert "step.requested" not in text
 
 
 def test_json_is_one_object_and_nothing_else(cli: Cli, folder: Path) -> None:

@@ -68,10 +68,6 @@ async def worked(ledger: str, ctx: Context) -> bool:
 """
 
 
-def _tree(engine: LocalEngine) -> list[psutil.Process]:
-    return list(psutil.Process(engine.process.pid).children(recursive=True))
-
-
 def _line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
@@ -79,41 +75,31 @@ def _line(process: psutil.Process) -> str:
         return ""
 
 
-def _depth(process: psutil.Process, engine: LocalEngine) -> int:
-    """How many hosts' processes are between this one and the engine: 1 front, 2 zygote, 3 child."""
-    depth = 0
-    while process.pid != engine.process.pid:
-        depth += 1
-        parent = process.parent()
-        if parent is None:
-            return 0
-        process = parent
-    return depth
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children())
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _victims(engine: LocalEngine, kind: str) -> list[psutil.Process]:
+    """The processes of a kind that live now: engine → front → zygote → children and workers."""
+    root = psutil.Process(engine.process.pid)
+    fronts = {
+        name: [child for child in _children(root) if f"/{name}.json" in _line(child)]
+        for name in ("forked", "worked")
+    }
+    both = fronts["forked"] + fronts["worked"]
     if kind == "engine":
-        return [psutil.Process(engine.process.pid)]
-    found = []
-    for process in _tree(engine):
-        line = _line(process)
-        try:
-            is_host = "agentworkflow.functions" in line
-            depth = _depth(process, engine)
-        except psutil.NoSuchProcess:
-            continue
-        if kind == "valkey" and "valkey-server" in line:
-            found.append(process)
-        if is_host and depth == {"front": 1, "zygote": 2, "child": 3}.get(kind):
-            found.append(process)
-    return found
-
-
-def _finished(engine: LocalEngine, runs: list[str]) -> int:
-    def is_done(run: str) -> bool:
-        return bool(engine.view(run)["finishedAt"])
-
-    return sum(map(is_done, runs))
+        return [root]
+    if kind == "valkey":
+        return [child for child in _children(root) if "valkey-server" in _line(child)]
+    if kind == "front":
+        return both
+    if kind == "zygote":
+        return [zygote for front in both for zygote in _children(front)]
+    hosts = fronts["forked" if kind == "child" else "worked"]
+    return [each for front in hosts for zygote in _children(front) for each in _children(zygote)]
 
 
 def _ask(engine: LocalEngine, question: Callable[[], Any]) -> Any:
@@ -132,7 +118,7 @@ def _ask(engine: LocalEngine, question: Callable[[], Any]) -> Any:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("round_", range(ROUNDS))
-@pytest.mark.parametrize("kind", ["engine", "valkey", "front", "zygote", "child"])
+@pytest.mark.parametrize("kind", ["engine", "valkey", "front", "zygote", "child", "worker"])
 def test_killing_one_process_loses_no_run_and_doubles_no_effect(
     tmp_path: Path, marked: Any, kind: str, round_: int
 ) -> None:

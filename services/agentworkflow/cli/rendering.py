@@ -76,20 +76,32 @@ def state_text(state: str) -> Text:
     return Text(state, style=_STYLES.get(state, ""))
 
 
-def build_steps_table(steps: Iterable[Mapping[str, Any]]) -> Table:
-    """The steps of a run: one row per step, in the order of the workflow."""
+def progress_text(entry: Mapping[str, Any]) -> str:
+    """A report of progress: `50 % joined 3 tables`."""
+    return f"{entry.get('fraction', 0):.0%} {entry.get('message') or ''}".strip()
+
+
+def build_steps_table(
+    steps: Iterable[Mapping[str, Any]], notes: Mapping[str, str] | None = None
+) -> Table:
+    """The steps of a run: one row per step, in the order of the workflow.
+
+    Args:
+        steps: of the run's view.
+        notes: what the steps that are at work last said of their progress.
+    """
     table = _table("step", "state", "reason", "attempts", "start", "took", "output or problem")
     for step in steps:
         problem = problem_lines(step.get("problem"))
-        table.add_row(
+        _add(
+            table,
             step["name"],
             state_text(step["state"]),
             step.get("reason") or "",
             str(step.get("attempts") or ""),
             step.get("startType") or "",
             duration_text(step.get("durationMs")),
-            _items_text(step.get("items"))
-            or (Text(problem[0], style="red") if problem else value_text(step.get("output"))),
+            _outcome(step, problem, (notes or {}).get(step["name"], "")),
         )
     return table
 
@@ -123,16 +135,17 @@ def build_ending(view: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def build_live(view: Mapping[str, Any]) -> RenderableType:
+def build_live(view: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> RenderableType:
     """A run while it goes on: its state and its steps."""
-    return Group(_headline(view), Text(), build_steps_table(view["steps"]))
+    return Group(_headline(view), Text(), build_steps_table(view["steps"], notes))
 
 
 def build_runs_table(views: Iterable[Mapping[str, Any]]) -> Table:
     """A list of runs."""
     table = _table("run", "workflow", "state", "reason", "session", "created", "took")
     for view in views:
-        table.add_row(
+        _add(
+            table,
             view["run"],
             view["workflow"],
             state_text(view["state"]),
@@ -148,7 +161,8 @@ def build_workflows_table(workflows: Iterable[Mapping[str, Any]]) -> Table:
     """What is published."""
     table = _table("workflow", "generation", "functions", "description")
     for workflow in workflows:
-        table.add_row(
+        _add(
+            table,
             workflow["name"],
             str(workflow.get("generation") or ""),
             ", ".join(each["name"] for each in workflow.get("functions") or ()),
@@ -162,7 +176,8 @@ def build_dead_letters_table(letters: Iterable[Mapping[str, Any]]) -> Table:
     table = _table("id", "kind", "target", "event", "code", "reason", "since")
     for letter in letters:
         event = letter.get("event") or {}
-        table.add_row(
+        _add(
+            table,
             letter["id"],
             letter["kind"],
             letter["target"],
@@ -205,11 +220,27 @@ def _headline(view: Mapping[str, Any]) -> Text:
     return line
 
 
+def _outcome(step: Mapping[str, Any], problem: list[str], note: str) -> str | Text:
+    items = _items_text(step.get("items"))
+    if items:
+        return items
+    if problem:
+        return Text(problem[0], style="red")
+    if step["state"] == "Requested":
+        return Text(note, style="dim")
+    return Text(value_text(step.get("output")))
+
+
 def _items_text(items: Mapping[str, int] | None) -> str:
     if not items or not items.get("total"):
         return ""
     done = f"{items['succeeded']}/{items['total']} items"
     return done + (f", {items['failed']} failed" if items["failed"] else "")
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    # A string would be read as rich's markup, and users' names may look like it.
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _table(*columns: str) -> Table:

@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from watchfiles import Change, DefaultFilter, awatch
 
@@ -59,9 +59,20 @@ async def _serve(stay: Stay, options: EngineOptions, workflows: Sequence[LoadedW
         await engine.apply(workflows)
         for line in engine.describe():
             _say(line)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(engine.wait_failed())
-            tasks.create_task(_follow_changes(stay, engine, workflows))
+        await _first_to_end(engine.wait_failed(), _follow_changes(stay, engine, workflows))
+
+
+async def _first_to_end(*works: Coroutine[Any, Any, None]) -> None:
+    """Wait for the first of several to end, and raise as it does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _follow_changes(

@@ -90,6 +90,7 @@ def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
     step = VIEW["steps"][0] | {"problem": {"title": "[red]x[/nothing]"}, "name": "price"}
 
     assert "[red]x[/nothing]" in _text(rendering.build_steps_table([step]))
+    assert "[/a]" in _text(rendering.build_runs_table([VIEW | {"session": "[/a]"}]))
 
 
 def test_a_runs_output_is_printed_as_json() -> None:
@@ -116,3 +117,24 @@ def test_a_log_entry_is_one_line() -> None:
     assert rendering.entry_line(entry) == (
         '10:00:01.250  step.completed    each[0]  attempt=2  output={"a": 1}'
     )
+
+
+def test_a_step_at_work_shows_its_progress() -> None:
+    step = VIEW["steps"][0] | {"state": "Requested", "problem": None, "name": "price"}
+    note = rendering.progress_text({"fraction": 0.5, "message": "joined 3 tables"})
+
+    assert "50% joined 3 tables" in _text(rendering.build_steps_table([step], {"price": note}))
+
+
+def test_a_log_entry_shows_when_an_attempt_is_due_only_if_it_waits() -> None:
+    entry = {
+        "type": "step.requested",
+        "time": "2026-11-20T20:00:00.000Z",
+        "step": "price",
+        "attempt": 2,
+        "due": "2026-11-20T20:00:00.000Z",
+        "deadline": "2026-11-20T20:05:00.000Z",
+    }
+
+    assert rendering.entry_line(entry) == "20:00:00.000  step.requested    price  attempt=2"
+    assert "due=" in rendering.entry_line(entry | {"due": "2026-11-20T20:00:01.000Z"})
