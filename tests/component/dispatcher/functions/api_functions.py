@@ -1,5 +1,7 @@
 """What the functions of these tests do."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 from agentworkflow import Context, Failure, function
@@ -21,6 +23,10 @@ def large(size: int) -> str:
 
 
 @function
-def report(ctx: Context) -> str:
+def report(mark: str, ctx: Context) -> str:
+    """Work until the file `mark` is there: progress that comes after the answer is dropped."""
     ctx.progress(0.5, "half of it")
+    end = time.monotonic() + 20
+    while not Path(mark).exists() and time.monotonic() < end:
+        time.sleep(0.01)
     return "done"
