@@ -20,7 +20,7 @@ from agentworkflow.dispatcher.gate import Gate, Measured
 from agentworkflow.dispatcher.health import build_health
 from agentworkflow.dispatcher.limits import Admission
 from agentworkflow.dispatcher.openapi import add_shared_parts, problems
-from agentworkflow.dispatcher.ports import Refusal
+from agentworkflow.dispatcher.ports import Refusal, Unavailable
 from agentworkflow.dispatcher.problems import problem_of, problem_response, refusal_response
 from agentworkflow.dispatcher.push import Pusher
 from agentworkflow.dispatcher.redrive import Redrive
@@ -86,6 +86,8 @@ def add_problem_handlers(app: Any, services: Services) -> None:
             raise error
         reason = problem_of(error).extensions.get("reason", "MalformedEvent")
         services.metrics.refusals.labels(reason).inc()
+        if isinstance(error, Unavailable):
+            services.metrics.store_errors.labels("request").inc()
         return refusal_response(error)
 
     for kind in (Refusal, MalformedEvent):

@@ -32,7 +32,7 @@ class Metrics:
         due_lag_seconds: how late a due entry was leased, by kind.
         commits: commits of runs by outcome (`committed`, `conflict`, `gone`).
         stale_answers: answers and timers that changed nothing.
-        store_errors: calls of the store that failed, by operation.
+        store_errors: times that the store did not answer, by who asked (`request`, …).
         publications: publications by outcome (`sent`, `failed`, `dead`).
         pushes: webhook deliveries by outcome (`sent`, `failed`, `dead`).
         loss_window_seconds: what a crash of the store may lose; 0 with `appendfsync always`.

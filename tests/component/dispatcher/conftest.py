@@ -189,21 +189,21 @@ async def start_dispatcher(
         events = Server(doors.event_port, event_listener.dup())
         await api.start()
         await events.start()
-        clients = [
+        to_api, to_events = (
             httpx2.AsyncClient(base_url=server.url, timeout=30, trust_env=False)
             for server in (api, events)
-        ]
+        )
 
         async def close() -> None:
             running.remove(found)
-            for client in clients:
-                await client.aclose()
+            await to_api.aclose()
+            await to_events.aclose()
             doors.close()
             await asyncio.gather(api.stop(), events.stop())
             await core.aclose()
             await doors.aclose()
 
-        found = Dispatcher(store, core, doors, settings, *clients, close)
+        found = Dispatcher(store, core, doors, settings, to_api, to_events, close)
         running.append(found)
         return found
 

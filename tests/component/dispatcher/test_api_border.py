@@ -179,7 +179,7 @@ async def test_the_description_is_true(dispatcher: Any, event_headers: Any) -> N
     (letter,) = (await dispatcher.api.get(f"{BASE}/dead-letters")).json()["items"]
     structured = {"content-type": "application/cloudevents-batch+json"}
     batch = [{"specversion": "1.0", "id": "1", "source": "/x", "type": "com.example.x"}, {}]
-    templates = [
+    templates: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", "/workflows", {}),
         ("GET", "/workflows/{name}", {}),
         ("GET", "/workflows/{other}", {}),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,24 +127,34 @@ async def test_an_id_that_is_none_of_a_log_entry_is_refused(published: Any, curs
     assert response.json()["reason"] == "BadParameter"
 
 
-async def test_neither_token_nor_secret_is_in_what_watchers_see(dispatcher: Any, host: str) -> None:
+async def test_neither_token_nor_secret_is_in_what_watchers_see(
+    dispatcher: Any, host: str, tmp_path: Path
+) -> None:
+    step = {"name": "tell", "function": "report", "input": {"mark": "${input.mark}"}}
     await dispatcher.publish(
         "shop",
         {
             "functions": [{"name": "report", "handler": "api_functions:report"}],
-            "steps": [{"name": "tell", "function": "report"}],
+            "steps": [step],
         },
         functions={"report": [host]},
     )
-    run = await dispatcher.start("shop")
+    mark = tmp_path / "mark"
+    run = await dispatcher.start("shop", {"mark": str(mark)})
+    seen = []
+    async with asyncio.timeout(30), watch(dispatcher, run) as stream:
+        async for _, kind, data in stream:
+            seen.append(data)
+            if kind == "step.progressed":
+                assert (data["fraction"], data["message"]) == (0.5, "half of it")
+                mark.touch()
     view = await dispatcher.finished(run)
-    assert view["state"] == "Succeeded", view
-    text = (await dispatcher.api.get(f"{RUNS}/{run}/events")).text + json.dumps(view)
+    assert view["state"] == "Succeeded"
+    assert "step.progressed" in [data["type"] for data in seen]
+    text = json.dumps([seen, view])
     head = await dispatcher.store.load(run)
     assert head.secret not in text
     assert "token" not in text
-    assert "step.progressed" in text
-    assert "half of it" in text
 
 
 async def test_many_watchers_see_the_same(published: Any) -> None:
