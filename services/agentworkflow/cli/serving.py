@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from watchfiles import Change, DefaultFilter, awatch
 
-from agentworkflow.cli.checking import LoadedWorkflow, check_files, findings_text, require_valid
+from agentworkflow.cli.checking import LoadedWorkflow, require_valid
 from agentworkflow.cli.embedded import Embedded, EngineOptions
 from agentworkflow.cli.errors import CommandError, Outcome
 from agentworkflow.cli.inputs import parse_pairs
@@ -83,17 +83,14 @@ async def _follow_changes(
     folders = watched_folders(stay.files)
     async for changes in awatch(*folders, watch_filter=CodeFilter(stay.files), recursive=True):
         names = ", ".join(sorted({Path(path).name for _, path in changes})[:5])
-        # Imports user code in a process of its own and waits for it: not on this loop.
         try:
-            checked = await asyncio.to_thread(check_files, stay.files)
+            # Imports user code in a process of its own and waits for it: not on this loop.
+            changed = await asyncio.to_thread(require_valid, stay.files)
+            await engine.reload(current, changed)
         except CommandError as error:
-            _say(f"{names} changed, and is not taken: {error}")
+            _say(f"{names} changed, and is not taken:\n{error}")
             continue
-        if checked.findings:
-            _say(f"{names} changed, and is not taken:\n{findings_text(checked.findings)}")
-            continue
-        await engine.reload(current, checked.workflows)
-        current = checked.workflows
+        current = changed
         _say(f"{names} changed: reloaded")
 
 
