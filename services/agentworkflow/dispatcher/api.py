@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from agentworkflow.dispatcher.api_dead_letters import build_dead_letters
 from agentworkflow.dispatcher.api_events import build_events
-from agentworkflow.dispatcher.api_runs import build_runs
+from agentworkflow.dispatcher.api_runs import build_runs, build_start
 from agentworkflow.dispatcher.api_watching import NothingLeft, build_watching, on_nothing_left
 from agentworkflow.dispatcher.api_workflows import build_workflows
 from agentworkflow.dispatcher.event_starts import EventStarts
@@ -60,14 +60,16 @@ def build_api(services: Services, settings: Settings, pusher: Pusher | None = No
         redoc_url=None,
         redirect_slashes=False,
     )
+    start = build_start(services, settings, starting)
     for router in (
         build_workflows(services),
-        build_runs(services, settings, starting, admission),
+        build_runs(services, settings, start.endpoint, admission),
         build_watching(services, settings),
         build_events(services, settings, admission),
         build_dead_letters(services, redrive),
     ):
         app.include_router(router)
+    app.router.routes.insert(0, start)
     app.router.routes.extend(build_health(services))
     own = WorkflowRoutes(services, settings, starting)
     app.router.default = own

@@ -23,6 +23,7 @@ async def test_errors_of_the_framework_are_problems_too(dispatcher: Any) -> None
     cases = [
         ("GET", f"{BASE}/nothing", 404, "UnknownPath"),
         ("PUT", f"{BASE}/runs", 405, "MethodNotAllowed"),
+        ("GET", f"{BASE}/workflows/x/runs", 405, "MethodNotAllowed"),
         ("DELETE", "/healthz", 405, "MethodNotAllowed"),
         ("GET", f"{BASE}/runs?limit=x", 422, "BadParameter"),
     ]
@@ -124,11 +125,16 @@ async def test_while_the_store_is_down_nothing_is_accepted_and_everything_says_s
 
 async def test_every_problem_is_counted_by_its_reason(dispatcher: Any) -> None:
     await dispatcher.api.get(f"{BASE}/runs/nothing")
+    await dispatcher.api.post(f"{BASE}/workflows/nothing/runs", json={})
     text = (await dispatcher.api.get("/metrics")).text
     assert 'agentworkflow_refusals_total{reason="UnknownRun"} 1.0' in text
     assert (
         'agentworkflow_http_requests_total{method="GET",port="api",'
         'route="/v1/namespaces/{ns}/runs/{run}",status="404"} 1.0' in text
+    )
+    assert (
+        'agentworkflow_http_requests_total{method="POST",port="api",'
+        'route="/v1/namespaces/{ns}/workflows/{name}/runs",status="404"} 1.0' in text
     )
 
 
