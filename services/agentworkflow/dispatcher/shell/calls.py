@@ -158,10 +158,12 @@ class Calls:
     ) -> tuple[Answer, bool]:
         """Post until somebody answers for the attempt, or nobody will."""
         reposts = 0
+        first = 0
         last = ""
         while True:
             addresses = self._addresses(run, expected.slot)
-            for number, address in enumerate(addresses):
+            first = max(min(first, len(addresses) - 1), 0)
+            for number, address in enumerate(addresses[first:], first):
                 pool = number < len(addresses) - 1
                 started = time.monotonic()
                 came = await self._post_once(address, headers, body, expected, pool=pool)
@@ -170,7 +172,10 @@ class Calls:
                     return came, len(addresses) > 1 and number == 0
                 if came[0] is not Verdict.ELSEWHERE:
                     last = came[1]
-                    if time.monotonic() - started >= _LONGEST_POST:
+                    # A pool that gave no answer is not asked again for this attempt. The last
+                    # address is: it may be running the attempt, which the same token joins.
+                    first = number + 1 if pool else number
+                    if pool or time.monotonic() - started >= _LONGEST_POST:
                         reposts -= 1
                     break
             if not addresses:
