@@ -65,8 +65,6 @@ def _step_view(run: Run, name: str, values: Mapping[Part, Any]) -> dict[str, Any
     if run.is_terminal and state not in STEP_TERMINAL:
         # What was still open when the run ended is not written one by one: it reads as cancelled.
         state = StepState.CANCELLED
-    elif state is StepState.BACKOFF:
-        state = StepState.REQUESTED
     return {
         "name": name,
         "state": str(state),

@@ -14,7 +14,7 @@ from typing import Any, Final
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.filters import EventFilter, compile_filters
 from agentworkflow.events.json_format import from_json
-from agentworkflow.workflow.durations import parse_duration
+from agentworkflow.workflow.durations import parse_duration_ms
 from agentworkflow.workflow.expressions import Expression, Scope
 from agentworkflow.workflow.models import AgentWorkflow, Function, Step, Trigger
 from agentworkflow.workflow.plan import Plan, RetryPolicy, StepSpec, WaitSpec
@@ -60,7 +60,7 @@ class TriggerSpec:
         if self.session is None:
             return None
         value = self.session.evaluate({"event": event_binding(event)})
-        return None if value is None else str(value)
+        return value if value is None or isinstance(value, str) else _canonical(value)
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def compile_definition(workflow: AgentWorkflow) -> Definition:
         output=None if spec.output is None else compile_template(spec.output, _CHECKED),
         triggers={trigger.name: _trigger(trigger) for trigger in spec.triggers},
         input_schema=spec.input_schema,
-        deadline_ms=None if spec.deadline is None else _ms(spec.deadline),
+        deadline_ms=None if spec.deadline is None else parse_duration_ms(spec.deadline),
         budget_steps=spec.budget.steps if spec.budget else None,
-        results_ttl_ms=_ms(spec.results.ttl),
-        session_ttl_ms=_ms(session.ttl) if session else _ms("720h"),
+        results_ttl_ms=parse_duration_ms(spec.results.ttl),
+        session_ttl_ms=parse_duration_ms(session.ttl) if session else parse_duration_ms("720h"),
         session_update=None if update is None else compile_template(update, _CHECKED),
         _functions=functions,
     )
@@ -168,7 +168,7 @@ def _step(step: Step, functions: Mapping[str, Function]) -> StepSpec:
         policy = RetryPolicy(
             limit=function.retry.limit,
             backoff=function.retry.backoff,
-            delay_ms=_ms(function.retry.delay),
+            delay_ms=parse_duration_ms(function.retry.delay),
             on=_with_memory(function.retry.on),
         )
     return StepSpec(
@@ -181,8 +181,8 @@ def _step(step: Step, functions: Mapping[str, Function]) -> StepSpec:
         parallelism=step.parallelism,
         wait=_wait(step),
         continue_on_failure=step.on_failure == "Continue",
-        timeout_ms=_ms(function.timeout) if function else 60_000,
-        start_timeout_ms=_ms(function.start_timeout) if function else 300_000,
+        timeout_ms=parse_duration_ms(function.timeout) if function else 60_000,
+        start_timeout_ms=parse_duration_ms(function.start_timeout) if function else 300_000,
         retry=policy,
     )
 
@@ -203,7 +203,7 @@ def _wait(step: Step) -> WaitSpec | None:
     timeout = wait.duration or wait.timeout
     return WaitSpec(
         signal=wait.signal,
-        timeout_ms=None if timeout is None else _ms(timeout),
+        timeout_ms=None if timeout is None else parse_duration_ms(timeout),
         has_default="default" in wait.model_fields_set,
         default=wait.default,
     )
@@ -220,10 +220,6 @@ def _trigger(trigger: Trigger) -> TriggerSpec:
         session=None if session is None else compile_template(session, _EVENT_ONLY),
         function=trigger.function,
     )
-
-
-def _ms(duration: str) -> int:
-    return round(parse_duration(duration) * 1000)
 
 
 def _canonical(value: Any) -> str:

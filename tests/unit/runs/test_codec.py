@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any, get_args
 
 import pytest
@@ -194,6 +195,12 @@ def rich_world() -> World:
     return world
 
 
+@cache
+def shared_world() -> World:
+    """For tests that change nothing."""
+    return rich_world()
+
+
 def test_a_head_gives_its_run_back_after_every_event() -> None:
     world = rich_world()  # the world compares them after each event
     assert digest_of_head(world.head) == world.definition.digest
@@ -254,19 +261,18 @@ def marked(run: Run) -> Run:
     )
 )
 def test_what_is_known_of_a_step_is_read_back(known: Attempts) -> None:
-    world = SHARED
+    world = shared_world()
     run = marked(replace(world.run, steps=world.run.steps.insert("a", known)))
     assert world.of_head(world.head | unsaved_fields(run)).attempts(Slot("a")) == known
-
-
-SHARED = rich_world()
 
 
 @pytest.mark.parametrize("item", [None, 3])
 def test_a_failure_is_read_back(item: int | None) -> None:
     failure = Failure(Slot("each", item), "Crash", {"title": "é"})
-    run = marked(replace(SHARED.run, failure=failure, cancel="WorkflowDeleted", expired=True))
-    read = SHARED.of_head(SHARED.head | unsaved_fields(run))
+    run = marked(
+        replace(shared_world().run, failure=failure, cancel="WorkflowDeleted", expired=True)
+    )
+    read = shared_world().of_head(shared_world().head | unsaved_fields(run))
     assert (read.failure, read.cancel, read.expired) == (failure, "WorkflowDeleted", True)
 
 

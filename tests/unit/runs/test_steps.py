@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from tests.unit.runs.world import Step, World, build_definition
 
+from agentworkflow.workflow.parts import EVENT, SESSION, error_of, items_of, output_of
+
 CHAIN: list[Step] = [{"name": "a", "function": "f"}, {"name": "b", "function": "f", "needs": ["a"]}]
 
 
@@ -105,6 +107,12 @@ def test_input_sees_input_run_session_and_the_steps_that_are_needed() -> None:
     }
 
 
+def test_a_part_that_never_came_to_be_is_null() -> None:
+    world = World(build_definition(CHAIN), session="ada", started=False)
+    parts = [SESSION, EVENT, output_of("a"), error_of("a"), items_of("a")]
+    assert world.load(parts) == dict.fromkeys(parts)
+
+
 def test_event_is_null_on_a_start_by_the_api() -> None:
     steps: list[Step] = [
         {"name": "a", "function": "f", "input": {"e": "${event}", "x": "${event == null}"}},
@@ -127,6 +135,17 @@ def test_event_has_its_attributes_and_data_on_a_start_by_an_event() -> None:
     world = World(build_definition(steps), event=event)
 
     assert world.input("a") == {"id": "7", "tier": "gold", "n": 1}
+
+
+def test_input_may_be_the_events_data_stored_once() -> None:
+    event = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "order"}
+    steps = [{"name": "a", "function": "f", "input": {"in": "${input}"}}]
+
+    world = World(build_definition(steps), event={**event, "data": {"only": "once"}})
+
+    assert world.input("a") == {"in": {"only": "once"}}
+    assert "".join(world.log).count("once") == 1
+    assert World(build_definition(steps), event=event).input("a") == {"in": None}
 
 
 def test_a_failed_step_fails_the_run_with_its_problem() -> None:

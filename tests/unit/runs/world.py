@@ -31,7 +31,7 @@ from agentworkflow.runs.head import run_of_head, unsaved_fields
 from agentworkflow.runs.model import STEP_TERMINAL, Run, RunState, StepState, Unsaved, blank
 from agentworkflow.runs.reading import EntryField, fields_of_part, value_of_part
 from agentworkflow.runs.slots import Slot
-from agentworkflow.runs.values import Blob, Inline, OutputOf, decode_value
+from agentworkflow.runs.values import Blob, EventData, Inline, OutputOf, decode_value
 from agentworkflow.runs.view import RESULT, parts_of_view, view_of
 from agentworkflow.workflow.definition import Definition, compile_resource
 from agentworkflow.workflow.parts import Part
@@ -94,7 +94,7 @@ class World:
         requested = RunRequested(
             time=self.now,
             digest=definition.digest,
-            input=Inline({} if input is None else input),
+            input=EventData() if event else Inline({} if input is None else input),
             kind="api" if event is None else "event",
             event=None if event is None else Inline(dict(event)),
             session=session,
