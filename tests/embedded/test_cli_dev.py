@@ -311,6 +311,30 @@ def test_a_change_of_the_file_is_taken_unless_it_is_wrong(tmp_path: Path) -> Non
         assert engine.wait(run)["output"] == 3
 
 
+def test_a_workflow_that_leaves_the_file_ends_its_runs(tmp_path: Path) -> None:
+    file = _write(tmp_path)
+    with LocalEngine(file, data_dir=tmp_path / "data") as engine:
+        run = engine.start("approve")
+        engine.wait_until(run, lambda view: view["state"] == "Waiting")
+
+        file.write_text(WORKFLOWS.split("---", maxsplit=1)[0])
+
+        view = engine.wait(run)
+        assert (view["state"], view["reason"]) == ("Cancelled", "WorkflowDeleted")
+        assert engine.run("shop", {"article": "tea"})["state"] == "Succeeded"
+
+
+def test_a_change_that_cannot_be_served_here_does_not_end_the_engine(tmp_path: Path) -> None:
+    file = _write(tmp_path)
+    with LocalEngine(file, data_dir=tmp_path / "data") as engine:
+        variable = "      - {name: NO_KEY, valueFrom: {secretKeyRef: {name: shop, key: key}}}\n"
+        file.write_text(WORKFLOWS.replace("spec:\n", f"spec:\n  runtime:\n    env:\n{variable}", 1))
+        engine.poll("the refusal", lambda: "is not taken" in engine.output.read_text())
+
+        assert "NO_KEY" in engine.output.read_text()
+        assert engine.run("shop", {"article": "tea"})["state"] == "Succeeded"
+
+
 def test_a_port_in_use_is_one_sentence(cli: Cli, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
