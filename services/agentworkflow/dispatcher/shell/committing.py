@@ -127,7 +127,14 @@ def _finish(step: Step) -> Finish | None:
         at_ms=run.ended,
         purge_at_ms=run.ended + run.definition.results_ttl_ms,
         session=run.session,
-        session_value=dump(value.value) if isinstance(value, Inline) else None,
+        session_value=_session_value(step, value),
         session_ttl_ms=run.definition.session_ttl_ms,
         start_lease_ms=LEASE_MS,
     )
+
+
+def _session_value(step: Step, value: Value | None) -> str | None:
+    """A session's new value as JSON; a large one was stowed, and the session keeps it whole."""
+    if isinstance(value, Blob):
+        return step.blobs[value.digest].decode()
+    return dump(value.value) if isinstance(value, Inline) else None
