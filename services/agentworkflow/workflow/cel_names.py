@@ -207,9 +207,9 @@ def _check_step(path: tuple[str, ...], at: int, scope: Scope) -> Iterator[Expres
             f"step `{name}` may not have ended here", at, f"add `{name}` to this step's `needs`"
         )
     elif len(path) > 1 and path[1] not in STEP_FIELDS:
-        close = difflib.get_close_matches(path[1], STEP_FIELDS, n=1)
+        near = difflib.get_close_matches(path[1], STEP_FIELDS, n=1)
         step = f"steps['{name}']" if "-" in name else f"steps.{name}"
-        hint = f"did you mean `{close[0]}`?" if close else f"write `{step}.output.{path[1]}`"
+        hint = f"did you mean `{near[0]}`?" if near else f"write `{step}.output.{path[1]}`"
         yield ExpressionError(
             f"`steps.{name}.{path[1]}` does not exist: a step has state, output and error", at, hint
         )
