@@ -12,6 +12,9 @@ from agentworkflow.events.media import parse_media_type
 from agentworkflow.events.payload import JsonError, parse_json
 
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+MAX_NESTING: Final = 100
+"""Levels of a JSON value; what recurses over it would end at Python's limit otherwise."""
+
 _SESSION_MAX: Final = 256
 _KEY_MAX: Final = 255
 
@@ -30,11 +33,31 @@ async def read_json(request: Request, limit: int, *, absent: Any) -> Any:
     if not body:
         return absent
     try:
-        return parse_json(body.decode(), "the body")
+        value = parse_json(body.decode(), "the body")
     except UnicodeDecodeError as error:
         raise _not_json(f"the body is not UTF-8: {error}") from error
     except JsonError as error:
         raise _not_json(str(error)) from error
+    # Few brackets cannot nest deeply; counting them is a hundred times as fast as looking.
+    if body.count(b"[") + body.count(b"{") > MAX_NESTING and is_too_deep(value):
+        raise _not_json(f"the body is nested more than {MAX_NESTING} levels deep")
+    return value
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether a JSON value is nested deeper than expressions and schemas can follow."""
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [
+            member
+            for each in level
+            if isinstance(each, dict | list)
+            for member in (each.values() if isinstance(each, dict) else each)
+            if isinstance(member, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _require_json(content_type: str | None) -> None:

@@ -17,14 +17,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agentworkflow.dispatcher.addresses import is_genuine
+from agentworkflow.dispatcher.bodies import MAX_NESTING, is_too_deep
 from agentworkflow.dispatcher.event_starts import EventStarts
 from agentworkflow.dispatcher.limits import read_body
 from agentworkflow.dispatcher.ports import DeadLetter, LoopDetected
 from agentworkflow.dispatcher.problems import Refused
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
-from agentworkflow.events import CloudEvent
+from agentworkflow.events import CloudEvent, FieldError
 from agentworkflow.events.http import decode, to_json
+from agentworkflow.events.problem import malformed
 from agentworkflow.events.types import (
     KNATIVE_ERROR_CODE,
     KNATIVE_ERROR_DATA,
@@ -59,6 +61,8 @@ def build_trigger_routes(
     async def deliver(request: Request) -> Response:
         place = address(request)
         event = await _read_event(request, settings)
+        if is_too_deep(event.data):
+            raise malformed(FieldError("data", f"is nested more than {MAX_NESTING} levels deep"))
         try:
             outcome = await starts.deliver(*place, event)
         except LoopDetected as loop:

@@ -208,8 +208,16 @@ async def test_a_type_that_ends_in_json_is_taken(published: Any) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"\xff", b'{"a": NaN}', b'{"a": 1e999}', b'"\\ud800"', b"[" * 100_000],
-    ids=["cut", "not-utf8", "nan", "infinite", "surrogate", "deep"],
+    [
+        b"{",
+        b"\xff",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b'"\\ud800"',
+        b"[" * 100_000,
+        b"[" * 200 + b"]" * 200,
+    ],
+    ids=["cut", "not-utf8", "nan", "infinite", "surrogate", "bottomless", "deep"],
 )
 async def test_a_body_that_is_no_json_is_400(published: Any, body: bytes) -> None:
     response = await published.api.post(
@@ -217,6 +225,16 @@ async def test_a_body_that_is_no_json_is_400(published: Any, body: bytes) -> Non
     )
     assert response.status_code == 400
     assert response.json()["reason"] == "MalformedBody"
+
+
+async def test_a_body_of_a_hundred_levels_goes_through_expressions(published: Any) -> None:
+    body = b"[" * 100 + b"]" * 100
+    response = await published.api.post(
+        START.format("immediate"),
+        content=body,
+        headers={"content-type": "application/json", "prefer": "wait=20"},
+    )
+    assert response.json()["output"] == {"got": json.loads(body)}
 
 
 async def test_an_input_that_the_schema_refuses_is_422_with_the_path_of_each_error(

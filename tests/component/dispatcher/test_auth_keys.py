@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from agentworkflow.dispatcher.keys import (
     ApiKeyError,
@@ -230,3 +231,11 @@ def test_a_line_that_defines_no_key_is_refused_without_showing_it(line: str) -> 
 
 def test_comments_and_empty_lines_are_no_keys() -> None:
     assert [key.name for key in keys("# ours", "", f"a:{KEY}", "  ")] == ["a"]
+
+
+async def test_a_page_of_another_origin_opens_no_websocket(dispatcher: Any) -> None:
+    base = str(dispatcher.api.base_url).rstrip("/").replace("http:", "ws:")
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"{base}{RUNS}/x/ws", origin=Origin("https://evil.example"), proxy=None):
+            pass
+    assert refused.value.response.status_code == 403

@@ -154,6 +154,7 @@ async def test_an_input_that_the_schema_refuses_is_422_and_no_run(
         ({"ce-source": ""}, b"{}", "source"),
         ({"ce-specversion": "0.3"}, b"{}", "specversion"),
         ({}, b"{", "data"),
+        ({}, b"[" * 200 + b"]" * 200, "data"),
         ({"ce-awfdepth": "deep"}, b"{}", "awfdepth"),
     ],
 )
