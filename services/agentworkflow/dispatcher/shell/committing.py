@@ -16,7 +16,7 @@ from agentworkflow.runs.evolve import evolve
 from agentworkflow.runs.head import unsaved_fields
 from agentworkflow.runs.model import Run, Unsaved
 from agentworkflow.runs.reading import EntryField
-from agentworkflow.runs.values import Blob, Inline, dump
+from agentworkflow.runs.values import Blob, Inline, Value, dump
 from agentworkflow.store import Commit, Finish, Opening
 
 LEASE_MS: Final = 6_000
