@@ -157,8 +157,15 @@ class World:
                 await grown.wait()
                 grown.clear()
 
-    async def due(self) -> set[str]:
-        """What the store still has due, without purges."""
+    async def nothing_due(self, seconds: float = 20) -> None:
+        """Wait until the store has nothing due but purges; fails with what stays due."""
+        end = asyncio.get_running_loop().time() + seconds
+        while left := await self._due():
+            # A run has ended before its news are taken off the set.
+            assert asyncio.get_running_loop().time() < end, left
+            await asyncio.sleep(0.005)
+
+    async def _due(self) -> set[str]:
         found = await self.store._connection.command("ZRANGE", "awf:{00}:due", 0, -1)
         return {member.decode() for member in found if not member.startswith(b"purge|")}
 

@@ -46,7 +46,7 @@ async def test_an_output_becomes_the_steps_output(world: World) -> None:
     assert view["state"] == "Succeeded"
     assert view["output"] == {"a": {"x": 1}}
     assert view["steps"][0]["startType"] == "warm"
-    assert await world.due() == set()
+    await world.nothing_due()
 
 
 async def test_a_full_pool_is_passed_over_at_once(world: World) -> None:
@@ -186,7 +186,7 @@ async def test_silence_ends_with_the_attempts_timer(world: World) -> None:
     await world.publish(ONE | {"functions": {"f": function}})
     view = await world.run({})
     assert view["steps"][0]["reason"] == "DeadlineExceeded"
-    assert await world.due() == set()
+    await world.nothing_due()
 
 
 async def test_an_input_that_is_no_object_fails_the_step_with_a_sentence(world: World) -> None:

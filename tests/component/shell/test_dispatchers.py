@@ -54,7 +54,7 @@ async def test_answers_and_cancels_that_race_on_two_dispatchers_leave_one_end(
         log = await other.runs.log("default", run)
         assert [entry["type"] for _, entry in log].count("run.finished") == 1
         assert [stream_id for stream_id, _ in log] == [f"{n}-0" for n in range(1, len(log) + 1)]
-    assert await world.due() == set()
+    await world.nothing_due()
 
 
 async def test_what_a_dead_dispatcher_held_is_taken_up_when_its_lease_ends(
@@ -147,7 +147,7 @@ async def test_a_deadline_ends_a_waiting_run(world: World) -> None:
     await world.publish(WAIT | {"deadline": "1s"})
     view = await world.run()
     assert (view["state"], view["reason"]) == ("Failed", "DeadlineExceeded")
-    assert await world.due() == set()
+    await world.nothing_due()
 
 
 async def test_withdrawn_workflows_end_their_runs(world: World) -> None:
