@@ -23,6 +23,7 @@ from ..dispatcher.conftest import (  # noqa: TID252 - its fixtures are these tes
 )
 
 __all__ = [
+    "Server",
     "dispatcher",
     "event_headers",
     "event_listener",

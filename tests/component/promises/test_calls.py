@@ -345,3 +345,37 @@ async def test_an_attempt_is_made_again_for_what_retry_on_names(
     step = view["steps"][0]
     assert (step["reason"], step["attempts"]) == (reason, attempts)
     assert len(host.requests) == attempts
+
+
+@pytest.mark.parametrize(
+    ("backoff", "least", "most"), [("Exponential", 0, 300_000), ("Linear", 900_000, 900_000)]
+)
+async def test_an_exponential_pause_is_at_most_five_minutes_and_a_linear_one_grows_on(
+    dispatcher: Any, host: Host, until: Any, backoff: str, least: int, most: int
+) -> None:
+    async def fails(request: CloudEvent) -> Reply:
+        # What the handler asks for is taken instead of the pause, so the third attempt is soon.
+        at_once = {"retryAfter": 0} if request.get("awfattempt") in ("1", "2") else {}
+        return failed(request, "Retry", **at_once)
+
+    host.on("f", fails)
+    retry = {"limit": 3, "delay": "5m", "backoff": backoff}
+    function = {"name": "f", "handler": "m:f", "retry": retry}
+    await dispatcher.publish("w", ONE | {"functions": [function]}, functions={"f": [host.url]})
+    runs = [await dispatcher.start("w") for _ in range(8)]
+    pauses = []
+    for run in runs:
+
+        async def is_due_again(run: str = run) -> bool:
+            return bool((await dispatcher.view(run))["steps"][0]["attempts"] == 4)
+
+        await until(is_due_again)
+        await dispatcher.api.post(f"/v1/namespaces/default/runs/{run}/cancel")
+        log = (await dispatcher.api.get(f"/v1/namespaces/default/runs/{run}/events")).text
+        lines = [line for line in log.splitlines() if line.startswith("data: ")]
+        entries = [json.loads(line.removeprefix("data: ")) for line in lines]
+        (last,) = [entry for entry in entries if entry.get("attempt") == 4 and "due" in entry]
+        due, asked = (dt.datetime.fromisoformat(last[name]) for name in ("due", "time"))
+        pauses.append(round((due - asked).total_seconds() * 1000))
+    assert all(least <= pause <= most for pause in pauses)
+    assert max(pauses) > 60_000
