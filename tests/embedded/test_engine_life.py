@@ -345,6 +345,25 @@ async def test_a_withdrawn_workflow_cancels_its_runs_and_takes_no_events(
     assert engine.served == {}
 
 
+async def test_a_workflow_that_moves_to_another_broker_leaves_the_first(
+    place: Place, engine: Engine
+) -> None:
+    await engine.apply([place.workflow()])
+    moved = WORKFLOW.replace("spec:", "spec:\n      broker: {name: orders}")
+    await engine.apply([place.workflow(moved)])
+    await send(engine, "com.example.made", 1, n=5)
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.post(
+            f"{engine.urls['broker']}/default/orders",
+            headers={"ce-specversion": "1.0", "ce-id": "2", "ce-source": "/test"}
+            | {"ce-type": "com.example.made", "content-type": "application/json"},
+            content=b'{"n": 6}',
+        )
+    assert answer.status_code == 202
+    await until(lambda: "12" in place.ledger())
+    assert place.ledger() == ["6", "12"]
+
+
 async def test_secrets_come_from_files_and_go_to_their_function_only(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (tmp_path / "secrets" / "music").mkdir(parents=True)

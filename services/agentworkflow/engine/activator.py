@@ -8,6 +8,7 @@ accepts on it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -91,6 +92,13 @@ class Activator:
                 task = asyncio.create_task(self._retire(host), name=f"retire {key}")
                 self._retiring[host] = task
 
+    async def drained(self, patience: float) -> None:
+        """Wait until replaced hosts have left; those with something in flight may take longer."""
+        leaving = [child for host in self._hosts.values() for child in host.leaving]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(child.wait() for child in leaving))
+
     def keep_warm(self, key: str, warm: bool) -> None:
         """Start a host and keep it, or let it go when it is idle again."""
         if key in self._hosts:
@@ -127,7 +135,7 @@ class _Host:
         self._on_line = on_line
         self._warm = spec.warm
         self._child: Child | None = None
-        self._leaving: list[Child] = []
+        self.leaving: list[Child] = []
         self._crashes = 0
         self._watching = False
         self._closed = False
@@ -172,12 +180,12 @@ class _Host:
         """Close the socket, and wait until what is in flight is finished."""
         self._close()
         self._let_go()
-        await asyncio.gather(*(child.wait() for child in self._leaving))
+        await asyncio.gather(*(child.wait() for child in self.leaving))
         await end_tasks(self._tasks)
 
     async def stop(self) -> None:
         self._close()
-        children = [*self._leaving, *([self._child] if self._child else [])]
+        children = [*self.leaving, *([self._child] if self._child else [])]
         await asyncio.gather(*(child.stop(STOP_GRACE) for child in children))
         await end_tasks(self._tasks)
 
@@ -195,7 +203,7 @@ class _Host:
         """Tell the running host to leave after what is in flight."""
         if self._child is not None:
             child, self._child = self._child, None
-            self._leaving.append(child)
+            self.leaving.append(child)
             child.terminate()
 
     def _on_connection(self) -> None:
@@ -231,8 +239,8 @@ class _Host:
     async def _attend(self, child: Child) -> None:
         """Wait for the end of a host, and go on after it."""
         code = await child.wait()
-        if child in self._leaving:
-            self._leaving.remove(child)
+        if child in self.leaving:
+            self.leaving.remove(child)
             return
         if self._child is not child:
             return

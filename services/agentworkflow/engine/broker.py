@@ -5,7 +5,6 @@ It stands where a Knative Broker stands on a cluster, and keeps to the same cont
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,7 +14,7 @@ from agentworkflow.engine.delivery_http import DeliveryClient
 from agentworkflow.engine.lossy import Lossy
 from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.cloudevent import CloudEvent
-from agentworkflow.store.errors import StoreUnavailable
+from agentworkflow.store.errors import StoreError
 from agentworkflow.store.streams import Streams
 
 _log = logging.getLogger(__name__)
@@ -64,6 +63,10 @@ class Broker:
     def counts(self) -> Mapping[tuple[str, str], Counts]:
         """What each Trigger, by broker and group, has done."""
         return {key: loop.counts for key, (loop, _) in self._triggers.items()}
+
+    def subscriptions(self) -> frozenset[tuple[str, str]]:
+        """The Triggers that are served, by broker and group."""
+        return frozenset(self._triggers)
 
     def create(self, broker: str) -> None:
         """Create a broker; one that exists stays as it is."""
@@ -156,7 +159,7 @@ class Broker:
                     if seen != last:
                         last = seen
                         self._ring(broker)
-            except StoreUnavailable as error:
+            except StoreError as error:
                 _log.warning("broker %s waits for the store: %s", broker, error)
                 await asyncio.sleep(_STORE_PAUSE)
 
@@ -166,6 +169,9 @@ class Broker:
             await settled.wait()
             settled.clear()
             groups = [group for name, group in self._triggers if name == broker]
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await self._streams.trim(broker, groups, room=self._max_events // 2)
+            except StoreError as error:
+                _log.warning("broker %s is trimmed later: %s", broker, error)
+                settled.set()
             await asyncio.sleep(_TRIM_PAUSE)

@@ -33,7 +33,7 @@ from agentworkflow.engine.lossy import Lossy, plan_fate
 from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import MalformedEvent, from_json, to_json
-from agentworkflow.store.errors import StoreUnavailable
+from agentworkflow.store.errors import StoreError, StoreUnavailable
 from agentworkflow.store.streams import NoSuchGroup, Postponed, StreamEntry, Streams
 
 _log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ POSTPONED_MAX: Final = 10_000
 
 _READ_AHEAD: Final = 64
 _STORE_PAUSE: Final = 0.5
+_FAULT_PAUSE: Final = 5.0
 
 
 class Filter(Protocol):
@@ -138,6 +139,9 @@ class TriggerLoop:
                     await asyncio.sleep(_STORE_PAUSE)
                 except NoSuchGroup:
                     _log.warning("trigger %s: its place in the stream was gone", self._group)
+                except StoreError:
+                    _log.exception("trigger %s goes on after a pause", self._group)
+                    await asyncio.sleep(_FAULT_PAUSE)
         finally:
             await end_tasks([renewal, *self._deliveries.values()])
 
@@ -221,7 +225,12 @@ class TriggerLoop:
         if event is None:
             return True
         wanted = self.subscription.filter
-        return reserved(event, wanted.exact_types) or not wanted.matches(event)
+        try:
+            return reserved(event, wanted.exact_types) or not wanted.matches(event)
+        except Exception:  # noqa: BLE001 - a fault of one filter must not end its loop
+            # As on Knative, an event that a filter cannot judge does not pass; the rest goes on.
+            _log.exception("trigger %s: its filter failed at event %s", self._group, event.id)
+            return True
 
     def _begin(self, entry: StreamEntry) -> None:
         task = asyncio.create_task(self._deliver(entry), name=f"deliver {self._group} {entry.id}")
@@ -358,7 +367,7 @@ class TriggerLoop:
             await asyncio.sleep(LEASE / 3)
             held = [*self._deliveries, *(entry.id for entry in self._backlog)]
             if held:
-                with contextlib.suppress(StoreUnavailable, NoSuchGroup):
+                with contextlib.suppress(StoreError):
                     await self._streams.renew(
                         self._broker,
                         self._group,

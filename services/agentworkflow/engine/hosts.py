@@ -67,6 +67,10 @@ class Hosts:
             await self._close_command(key)
             self._activator.close([key])
 
+    async def drained(self, patience: float) -> None:
+        """Wait until hosts that were replaced have left, but not for what is in flight in them."""
+        await self._activator.drained(patience)
+
     def keep_warm(self, key: str, warm: bool) -> None:
         """Start a host and keep it, or let it go when it is idle."""
         self._activator.keep_warm(key, warm)

@@ -45,6 +45,7 @@ from agentworkflow.workflow.validation import validate_resource
 _log = logging.getLogger(__name__)
 
 _LOOK: Final = 15.0
+_DRAIN: Final = 2.0
 
 
 class ApplyRefused(Exception):  # noqa: N818 - what happened to the request
@@ -121,6 +122,8 @@ class Workflows:
         await self._parts.core.catalog.refresh()
         for each in prepared:
             await self._wire(each)
+        # What is called from now on is to meet the new code, also over a connection that is kept.
+        await self._parts.hosts.drained(_DRAIN)
         self._watch_pools()
 
     async def adopt(self) -> None:
@@ -266,17 +269,24 @@ class Workflows:
         parts.broker.create(broker_of(resource))
         urls = parts.hosts.urls_of(owner)
         subscriptions = build_subscriptions(resource, urls, parts.places)
-        await self._drop_triggers(resource, keep=frozenset(each.group for each in subscriptions))
+        kept = frozenset((each.broker, each.group) for each in subscriptions)
+        await self._drop_triggers(resource, keep=kept)
         for subscription in subscriptions:
             await parts.broker.subscribe(subscription)
         await parts.schedules.replace(owner, build_schedules(resource))
 
-    async def _drop_triggers(self, resource: AgentWorkflow, *, keep: frozenset[str]) -> None:
+    async def _drop_triggers(
+        self, resource: AgentWorkflow, *, keep: frozenset[tuple[str, str]]
+    ) -> None:
         """Drop the triggers that a workflow has no more, also since an earlier engine."""
-        broker = broker_of(resource)
-        for group in await self._parts.streams.groups(broker):
-            if group.startswith(f"{resource.metadata.name}/") and group not in keep:
-                await self._parts.broker.unsubscribe(broker, group)
+        broker, prefix = broker_of(resource), f"{resource.metadata.name}/"
+        namespace = f"{resource.metadata.namespace}/"
+        known = {(broker, group) for group in await self._parts.streams.groups(broker)}
+        # Another broker than before: those at the old one are served until now.
+        known |= {key for key in self._parts.broker.subscriptions() if key[0].startswith(namespace)}
+        for key in known - keep:
+            if key[1].startswith(prefix):
+                await self._parts.broker.unsubscribe(*key)
 
     def _remember(self) -> None:
         self._parts.data.write_applied(self._folders)
