@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agentworkflow.dispatcher.gate import host_name
+from agentworkflow.dispatcher.keys import is_loopback
 from agentworkflow.engine.broker import Broker, UnknownBroker
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import MalformedEvent, decode_any
@@ -31,6 +33,13 @@ def build_ingress(broker: Broker, *, max_body: int = MAX_BODY) -> Starlette:
     """Build the application that takes events for the broker."""
 
     async def accept(request: Request) -> Response:
+        if _is_from_a_page(request):
+            return _problem(
+                HTTPStatus.FORBIDDEN,
+                "A foreign host or origin",
+                "the broker of one machine takes events from programs of that machine: "
+                "call 127.0.0.1 or localhost, and not from a web page",
+            )
         body = await _read_body(request, max_body)
         if body is None:
             return _problem(
@@ -55,6 +64,15 @@ def build_ingress(broker: Broker, *, max_body: int = MAX_BODY) -> Starlette:
         return _refuse(faults, len(events)) if faults else Response(status_code=202)
 
     return Starlette(routes=[Route("/{namespace}/{broker}", accept, methods=["POST"])])
+
+
+def _is_from_a_page(request: Request) -> bool:
+    """Whether a web page speaks for the user who looks at it; there is no key to tell them apart.
+
+    A foreign `Host` is a page whose name was pointed at this machine (DNS rebinding).
+    """
+    name = host_name(request.headers.get("host", ""))
+    return "origin" in request.headers or not is_loopback(name)
 
 
 async def _read_body(request: Request, limit: int) -> bytes | None:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
 from tests.component.engine.broker_world import BROKER, World, make_event
 
 from agentworkflow.engine.broker import Broker
@@ -109,3 +110,14 @@ async def test_without_the_store_the_ingress_says_503(world: World, valkey: Any)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     await valkey.start()
+
+
+@pytest.mark.parametrize(
+    "header", [{"host": "rebound.example"}, {"origin": "http://page.example"}], ids=str
+)
+async def test_a_web_page_may_not_send_events(world: World, header: dict[str, str]) -> None:
+    headers, body = encode_binary(make_event())
+    answer = await world.client.post(
+        f"{world.ingress}/{BROKER}", headers=headers | header, content=body
+    )
+    assert answer.status_code == 403
