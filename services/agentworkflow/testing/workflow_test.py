@@ -98,7 +98,7 @@ class WorkflowTest:
         if event is None:
             value = {} if input is None else input
             identifier = self._request_id(session)
-            kind, trigger, stored = "api", None, None
+            kind, trigger, stored, seen = "api", None, None, None
         else:
             if input is not None:
                 raise WorkflowTestError("give an input or an event: a trigger makes the input.")
@@ -116,6 +116,9 @@ class WorkflowTest:
             kind=kind,
             trigger=trigger,
             event=stored,
+            cause=None
+            if seen is None
+            else {"source": seen.source, "id": seen.id, "type": seen.type},
             session=session,
             deadline=None if deadline is None else now + deadline,
         )

@@ -1,8 +1,9 @@
 """Random workflows with what their functions do, and two ways to execute them.
 
 `in_order` answers one call after the other. `in_disorder` delays, doubles and reorders answers,
-repeats old ones, fires old timers, batches what comes, and restarts in the middle. What a function
-answers depends on its input, step, item and attempt only, so both have to end alike.
+repeats old ones, fires old timers, batches what comes, restarts in the middle, and dies before a
+commit. What a function answers depends on its input, step, item and attempt only, so both have to
+end alike.
 """
 
 import hashlib
@@ -119,10 +120,13 @@ def in_disorder(scenario: Scenario, random: Random) -> World:
         batch += [signals.pop() for _ in range(len(signals)) if random.random() < 0.2]
         if not batch and not signals:
             batch = _pending(world, scenario)[:1]
+            assert batch, "the run waits for nothing"
         fresh = list(batch)
         batch += [event for event in batch if _counts_once(event) and random.random() < 0.3]
         batch += random.sample(past, min(len(past), random.randrange(4)))
         random.shuffle(batch)
+        if random.random() < 0.2:
+            world.lose(*batch)
         world.give(*batch)
         past += [event for event in fresh if _counts_once(event)]
         if random.random() < 0.3:

@@ -115,6 +115,15 @@ class World:
         self.commit()
         return applied
 
+    def lose(self, *events: Event) -> None:
+        """Fold events and die before the commit: nothing of it happened."""
+        committed = len(self.log)
+        for event in events:
+            self.fold(event)
+        self.settle()
+        del self.log[committed:]
+        self.restart()
+
     def complete(self, step: str, output: Any = None, item: int | None = None, **more: Any) -> bool:
         return self.give(self.completed(step, output, item, **more))[0]
 
