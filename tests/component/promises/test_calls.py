@@ -147,6 +147,7 @@ async def test_the_last_address_is_asked_again_with_the_same_token_and_outside_t
     assert (view["state"], view["output"]) == ("Succeeded", {"a": "done"})
     assert view["steps"][0]["attempts"] == 1
     assert (len(host.requests), len(host.tokens())) == (6, 1)
+    assert len({request.id for request in host.requests}) == 1
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

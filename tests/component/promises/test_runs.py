@@ -1,6 +1,7 @@
 """What a run promises whoever started it: sessions, keys, states, news, and its time to live."""
 
 import asyncio
+import hashlib
 import json
 import socket
 from typing import Any
@@ -125,6 +126,14 @@ async def test_a_signal_for_a_run_that_waits_for_its_turn_is_kept(dispatcher: An
     assert (await dispatcher.view(second))["state"] == "Pending"
     await signal(dispatcher, first)
     assert (await dispatcher.finished(second))["output"] == "early"
+
+
+async def test_a_session_belongs_to_its_workflow(dispatcher: Any) -> None:
+    for name in ("w", "x"):
+        await dispatcher.publish(name, WAIT)
+    session = {"params": {"session": "ada"}}
+    runs = [await dispatcher.start(name, **session) for name in ("w", "x")]
+    assert [(await dispatcher.view(run))["state"] for run in runs] == ["Waiting", "Waiting"]
 
 
 # --- keys, events and tombstones --------------------------------------------------------------
@@ -284,6 +293,70 @@ async def test_a_run_that_has_failed_makes_no_further_attempt(
     # Long after the second attempt would have been made:
     await dispatcher.finished(await dispatcher.start("later"))
     assert len(host.of("again")) == 1
+    assert await dispatcher.view(run) == ended
+
+
+async def test_a_spent_budget_ends_the_run_before_the_next_attempt_with_the_amounts(
+    dispatcher: Any, host: Host
+) -> None:
+    functions = [{"name": "f", "handler": "m:f"}]
+    steps: list[dict[str, Any]] = [
+        {"name": "first", "function": "f"},
+        {"name": "second", "function": "f", "needs": ["first"]},
+        {"name": "each", "function": "f", "needs": ["second"], "forEach": "${[1, 2, 3]}"},
+    ]
+    spec = {"functions": functions, "steps": steps, "budget": {"steps": 4}}
+    await dispatcher.publish("w", spec, functions={"f": [host.url]})
+    view = await dispatcher.finished(await dispatcher.start("w"))
+    assert (view["state"], view["reason"]) == ("Failed", "BudgetExhausted")
+    problem = view["problem"]
+    assert (problem["allowed"], problem["spent"], problem["wanted"]) == (4, 2, 3)
+    assert len(host.requests) == 2
+
+
+async def test_progress_and_blobs_of_an_attempt_are_refused_once_its_run_has_ended(
+    dispatcher: Any, host: Host, until: Any
+) -> None:
+    async def silent(_request: CloudEvent) -> None:
+        return None
+
+    host.on("f", silent)
+    spec = {
+        "functions": [{"name": "f", "handler": "m:f"}],
+        "steps": [{"name": "a", "function": "f"}],
+    }
+    await dispatcher.publish("w", spec, functions={"f": [host.url]})
+    run = await dispatcher.start("w")
+    await until(lambda: host.requests)
+    token = str(host.requests[0].get("awftoken"))
+    digest = "sha256:" + hashlib.sha256(b"{}").hexdigest()
+    event = {
+        "ce-specversion": "1.0",
+        "ce-id": f"{run}/a/1/progressed/1",
+        "ce-source": "/agentworkflow/default/w",
+        "ce-type": "dev.agentworkflow.step.progressed",
+        "ce-awfrun": run,
+        "ce-awfstep": "a",
+        "ce-awfattempt": "1",
+        "ce-awftoken": token,
+        "content-type": "application/json",
+    }
+    attempt = {
+        "authorization": f"Bearer {token}",
+        "awf-run": run,
+        "awf-step": "a",
+        "awf-attempt": "1",
+    }
+
+    async def put() -> int:
+        answer = await dispatcher.events.put(f"/blobs/{digest}", content=b"{}", headers=attempt)
+        return int(answer.status_code)
+
+    assert await put() == 201
+    await dispatcher.api.post(f"{RUNS}/{run}/cancel")
+    ended = await dispatcher.finished(run)
+    progress = await dispatcher.events.post("/progress", content=b"{}", headers=event)
+    assert (await put(), progress.status_code) == (403, 403)
     assert await dispatcher.view(run) == ended
 
 
