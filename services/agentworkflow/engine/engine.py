@@ -186,19 +186,19 @@ class Engine:
         stack.push_async_callback(lambda: finish(core.aclose()))
         doors = Doors.build(core, dispatching)
         stack.push_async_callback(doors.aclose)
+        api = Server(doors.api, listeners[0], "the API")
+        events = Server(doors.event_port, listeners[1], "the event port")
+        stack.push_async_callback(_close_doors, doors, (api, events))
+        # Closed before the doors: a delivery to a closed event port would count as failed.
         broker = Broker(streams, consumer=f"engine-{name}", lossy=settings.lossy)
         stack.push_async_callback(broker.aclose)
         broker.create(DEFAULT_BROKER)
         schedules = Schedules(broker)
         stack.push_async_callback(schedules.aclose)
+        ingress = Server(build_ingress(broker), listeners[2], "the broker")
+        stack.push_async_callback(ingress.stop)
+        self._servers = (events, ingress, api)
 
-        applications = (doors.api, doors.event_port, build_ingress(broker))
-        names = ("the API", "the event port", "the broker")
-        self._servers = tuple(
-            Server(application, listener, what)
-            for application, listener, what in zip(applications, listeners, names, strict=True)
-        )
-        stack.push_async_callback(self._close_doors, doors)
         places = Places(events_url, broker_url, secret.encode())
         self._parts = Parts(settings, data, store, streams, core, broker, hosts, schedules, places)
         self._workflows = Workflows(self._parts)
@@ -220,6 +220,7 @@ class Engine:
         self._parts.data.announce_engine(self._urls)
         _log.info("the engine is up: %s", self._urls)
 
-    async def _close_doors(self, doors: Doors) -> None:
-        doors.close()
-        await asyncio.gather(*(server.stop() for server in self._servers))
+
+async def _close_doors(doors: Doors, servers: Sequence[Server]) -> None:
+    doors.close()
+    await asyncio.gather(*(server.stop() for server in servers))
