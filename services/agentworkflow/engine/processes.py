@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 OnLine = Callable[[str], None]
 
 LOG_BYTES: Final = 8 * 1024 * 1024
-"""A log that has grown so long is put aside, as the only older one, when a process starts."""
+"""A log that has grown so long is put aside, in place of the one put aside before."""
 
 _CHUNK: Final = 64 * 1024
 _POLL: Final = 0.05
@@ -143,8 +143,7 @@ class _Output:
         self._on_line = on_line
         self._rest = b""
         log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".old.log"))
+        self._path = log
         self._log = log.open("ab", buffering=0)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._read)
@@ -168,13 +167,20 @@ class _Output:
         if not piece:
             self._close()
             return False
-        self._log.write(piece)
+        self._keep(piece)
         *lines, self._rest = (self._rest + piece).split(b"\n")
         if len(self._rest) > _CHUNK:
             lines, self._rest = [*lines, self._rest], b""
         for line in lines:
             self._on_line(line.decode(errors="replace"))
         return True
+
+    def _keep(self, piece: bytes) -> None:
+        self._log.write(piece)
+        if self._log.tell() > LOG_BYTES:
+            self._log.close()
+            self._path.replace(self._path.with_suffix(".old.log"))
+            self._log = self._path.open("ab", buffering=0)
 
     def _close(self) -> None:
         if self._descriptor < 0:

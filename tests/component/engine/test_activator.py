@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from agentworkflow.engine import processes
 from agentworkflow.engine.activator import Activator, HostSpec, host_environment
 from agentworkflow.engine.command_host import CommandHost, CommandSpec
 from agentworkflow.events.cloudevent import CloudEvent
@@ -67,6 +68,10 @@ async def call(url: str, function: str = "where", **data: Any) -> Any:
         )
     assert answer.status_code == 200, answer.text
     return decode(answer.headers.multi_items(), answer.content).data
+
+
+def sizes(folder: Path) -> list[int]:
+    return [each.stat().st_size for each in folder.glob("it*.log")]
 
 
 def alive(pid: int) -> bool:
@@ -185,6 +190,28 @@ async def test_output_goes_to_the_log_and_to_the_callback(tmp_path: Path) -> Non
     await activator.aclose()
     assert {key for key, _ in lines} == {spec.key}
     assert "asked for 3" in spec.log.read_text(encoding="utf-8")
+
+
+async def test_a_log_does_not_grow_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOG_BYTES", 10_000)
+    said: list[str] = []
+    child = processes.Child(
+        processes.Command(
+            ["sh", "-c", "for n in $(seq 5000); do echo line $n; done; printf end"],
+            dict(os.environ),
+            tmp_path,
+            tmp_path / "it.log",
+            on_line=said.append,
+        )
+    )
+    assert await child.wait() == 0
+    await until(lambda: said[-1:] == ["end"], "the last line")
+    assert said[:-1] == [f"line {n}" for n in range(1, 5001)]
+    kept = sizes(tmp_path)
+    assert len(kept) == 2
+    assert sum(kept) < 10_000 + 2 * 65_536
 
 
 async def test_the_end_leaves_no_process_of_any_host(tmp_path: Path) -> None:
