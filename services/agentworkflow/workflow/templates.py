@@ -251,10 +251,10 @@ def _closing(text: str, start: int) -> int:
 def _end_of_string(text: str, start: int) -> int:
     """Position of the last quote of the string literal that opens at `start`."""
     quote = text[start] * 3 if text.startswith(text[start] * 3, start) else text[start]
-    raw = start > 0 and text[start - 1] in "rR"
     at = start + len(quote)
     while at < len(text):
-        if text[at] == "\\" and not raw:
+        if text[at] == "\\":
+            # In a raw string too: CEL takes none that has a backslash before its last quote.
             at += 2
         elif text.startswith(quote, at):
             return at + len(quote) - 1

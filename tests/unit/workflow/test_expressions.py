@@ -219,7 +219,15 @@ def test_a_root_that_does_not_exist_here_is_named() -> None:
 
 
 def test_only_what_is_read_is_handed_to_cel() -> None:
-    assert value("input.a", input={"a": 1}, event=object()) == 1
+    read = []
+
+    class Watched(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            read.append(name)
+            return super().__getitem__(name)
+
+    assert compiled("input.a").evaluate(Watched(input={"a": 1}, event={"large": "map"})) == 1
+    assert read == ["input"]
 
 
 # --- guards of event -------------------------------------------------------------------------
