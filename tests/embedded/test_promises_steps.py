@@ -1,21 +1,12 @@
-"""What the pages promise and only a whole engine shows: pauses, events through the broker, images.
+"""What the pages promise and only a whole engine shows: pauses, and events through the broker.
 
 Pauses are read from the run's log, which says when each attempt was asked for and is due.
 """
 
 import datetime as dt
-import shutil
-import sys
-import textwrap
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-import yaml
-
 from agentworkflow.testing import LocalEngine
-
-from .conftest import STEP_FUNCTIONS, build_workflow
 
 WORKFLOWS = {
     "exponential": """
@@ -54,58 +45,7 @@ WORKFLOWS = {
         steps:
           - {name: look, function: echo}
     """,
-    "image": """
-        functions:
-          - {name: foreign, image: "registry.example/foreign:1"}
-        steps:
-          - {name: ask, function: foreign, input: {n: 20}}
-    """,
 }
-FOREIGN = '''
-    """A function in any language: an HTTP server on $PORT, with no library of ours."""
-    import json, os
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            data = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            body = json.dumps({"n": data["n"] + 1, "key": self.headers["ce-id"]}).encode()
-            self.send_response(200)
-            for name in ("run", "step", "item", "attempt", "token", "function"):
-                value = self.headers.get("ce-awf" + name)
-                if value is not None:
-                    self.send_header("ce-awf" + name, value)
-            for name, value in {
-                "ce-specversion": "1.0",
-                "ce-id": self.headers["ce-id"] + "/answer",
-                "ce-source": "/foreign",
-                "ce-type": "dev.agentworkflow.step.completed",
-                "content-type": "application/json",
-                "content-length": str(len(body)),
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-'''
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
-    folder = tmp_path_factory.mktemp("promises")
-    shutil.copy(STEP_FUNCTIONS, folder)
-    foreign = folder / "foreign.py"
-    foreign.write_text(textwrap.dedent(FOREIGN), encoding="utf-8")
-    workflows = [build_workflow(name, spec) for name, spec in WORKFLOWS.items()]
-    file = folder / "workflows.yaml"
-    file.write_text(yaml.safe_dump_all(workflows, sort_keys=False), encoding="utf-8")
-    command = f"foreign={sys.executable} {foreign}"
-    with LocalEngine(file, data_dir=folder / "data", arguments=["--command", command]) as running:
-        yield running
 
 
 def _milliseconds(text: str) -> int:
@@ -172,10 +112,3 @@ def test_a_run_may_be_asked_for_by_an_event_and_its_end_starts_what_names_it(
     engine.send({"specversion": "1.0", "id": "x", "source": "/shop", "type": "com.example.x"})
     (run,) = engine.poll("a run of any event", lambda: engine.runs(workflow="greedy"))
     engine.wait(run["run"])
-
-
-def test_a_container_in_any_language_is_a_function(engine: LocalEngine) -> None:
-    view = engine.run("image")
-
-    assert view["state"] == "Succeeded", view
-    assert view["output"] == {"ask": {"n": 21, "key": f"{view['run']}/ask/1/requested"}}
