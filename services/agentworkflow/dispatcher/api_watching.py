@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, WebSocket
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.responses import Response
+from starlette.types import Send
 from starlette.websockets import WebSocketDisconnect
 
 from agentworkflow.dispatcher.bodies import bad_parameter
-from agentworkflow.dispatcher.following import FIRST, follow, is_over
+from agentworkflow.dispatcher.following import FIRST, Entry, follow, is_over
 from agentworkflow.dispatcher.openapi import PREFIX, problems
 from agentworkflow.dispatcher.ports import Refusal
 from agentworkflow.dispatcher.problems import problem_of, refusal_response
@@ -32,11 +33,71 @@ async def on_nothing_left(_request: Any, _error: Exception) -> Response:
     return Response(status_code=204)
 
 
+class LogStream(EventSourceResponse):
+    """The log of a run as server-sent events.
+
+    It closes what it follows when the client has gone. FastAPI's own streaming of a generator
+    leaves that to the garbage collector, which ends nested generators in any order.
+    """
+
+    def __init__(
+        self, services: Services, settings: Settings, watched: tuple[str, str, str]
+    ) -> None:
+        super().__init__(iter(()), headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self._services = services
+        self._settings = settings
+        self._watched = watched
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the log until it ends."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+
+        async def write(text: bytes) -> None:
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+
+        gauge = self._services.metrics.watchers.labels("sse")
+        with gauge.track_inprogress():
+            # At once, so that a client knows that it watches.
+            await write(b": watching\nretry: 1000\n\n")
+            try:
+                async with aclosing(
+                    _entries(self._services, self._settings, self._watched)
+                ) as found:
+                    async for each in found:
+                        await write(_written(each))
+            except Refusal as refusal:
+                # The client comes back with its last id and then gets the answer as a status.
+                await write(format_sse_event(comment=str(refusal)))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _written(found: Entry | None) -> bytes:
+    if found is None:
+        return format_sse_event(comment="still watching")
+    identifier, entry = found
+    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    return format_sse_event(data_str=text, event=entry["type"], id=identifier)
+
+
+def _entries(
+    services: Services, settings: Settings, watched: tuple[str, str, str]
+) -> AsyncGenerator[Entry | None, None]:
+    namespace, run, cursor = watched
+    return follow(
+        services.runs,
+        namespace,
+        run,
+        cursor,
+        heartbeat=settings.heartbeat,
+        closing=services.closing,
+    )
+
+
 def build_watching(services: Services, settings: Settings) -> APIRouter:
     """The routes under `/runs/{run}/events` and `/runs/{run}/ws`."""
     router = APIRouter(prefix=PREFIX, tags=["runs"])
     runs = services.runs
-    watchers = services.metrics.watchers
 
     async def cursor_of_known_run(
         ns: str,
@@ -63,7 +124,7 @@ def build_watching(services: Services, settings: Settings) -> APIRouter:
         "type, `id` its stream id, with which `Last-Event-ID` resumes. A comment is sent when "
         "nothing else is. The stream ends after the entry `run.finished`; 204 tells a client "
         "that has seen that one.",
-        response_class=EventSourceResponse,
+        response_class=Response,
         responses={
             200: {
                 "description": "The log.",
@@ -91,27 +152,8 @@ def build_watching(services: Services, settings: Settings) -> APIRouter:
     )
     async def watch_run(
         ns: str, run: str, cursor: Annotated[str, Depends(cursor_of_known_run)]
-    ) -> AsyncIterator[ServerSentEvent]:
-        watchers.labels("sse").inc()
-        entries = follow(
-            runs, ns, run, cursor, heartbeat=settings.heartbeat, closing=services.closing
-        )
-        try:
-            # At once, so that a client knows that it watches.
-            yield ServerSentEvent(comment="watching", retry=1000)
-            async for found in entries:
-                if found is None:
-                    yield ServerSentEvent(comment="still watching")
-                else:
-                    identifier, entry = found
-                    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
-                    yield ServerSentEvent(raw_data=text, event=entry["type"], id=identifier)
-        except Refusal as refusal:
-            # The client comes back with its last id and then gets the answer as a status.
-            yield ServerSentEvent(comment=str(refusal))
-        finally:
-            watchers.labels("sse").dec()
-            await entries.aclose()
+    ) -> Response:
+        return LogStream(services, settings, (ns, run, cursor))
 
     @router.websocket("/runs/{run}/ws")
     async def watch_run_by_websocket(
@@ -124,11 +166,8 @@ def build_watching(services: Services, settings: Settings) -> APIRouter:
             await websocket.send_denial_response(refusal_response(refusal))
             return
         await websocket.accept()
-        watchers.labels("websocket").inc()
-        try:
+        with services.metrics.watchers.labels("websocket").track_inprogress():
             await _serve(websocket, services, settings, (ns, run, cursor))
-        finally:
-            watchers.labels("websocket").dec()
 
     return router
 
@@ -151,25 +190,15 @@ async def _serve(
 async def _send(
     websocket: WebSocket, services: Services, settings: Settings, watched: tuple[str, str, str]
 ) -> None:
-    namespace, run, cursor = watched
-    entries = follow(
-        services.runs,
-        namespace,
-        run,
-        cursor,
-        heartbeat=settings.heartbeat,
-        closing=services.closing,
-    )
     code, reason = 1000, ""
     try:
         # Silence is covered by the protocol's own pings, which the server sends.
-        async for found in entries:
-            if found is not None:
-                await websocket.send_json({"id": found[0], **found[1]})
+        async with aclosing(_entries(services, settings, watched)) as entries:
+            async for found in entries:
+                if found is not None:
+                    await websocket.send_json({"id": found[0], **found[1]})
     except Refusal as refusal:
         code, reason = _TRY_AGAIN, problem_of(refusal).detail
-    finally:
-        await entries.aclose()
     if services.closing.is_set():
         code = _GOING_AWAY
     # A reason has at most 123 bytes.

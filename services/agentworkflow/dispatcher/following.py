@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from agentworkflow.dispatcher.ports import LAST_ENTRY, TERMINAL_STATES, RunService
@@ -50,9 +49,8 @@ async def follow(
                 if not await _woken(grown, closed, heartbeat):
                     yield None
         finally:
+            # Nothing is awaited here: whoever watches may have been cancelled.
             closed.cancel()
-            with suppress(asyncio.CancelledError):
-                await closed
 
 
 async def is_over(runs: RunService, namespace: str, run: str, after: str) -> bool:

@@ -1,6 +1,7 @@
 """Watching a run: server-sent events and WebSocket."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -271,3 +272,25 @@ async def test_a_client_that_leaves_is_no_longer_counted(published: Any, until: 
             break
         await until(lambda: counted("sse") == 1)
     await until(lambda: counted("sse") == 0)
+
+
+async def test_clients_that_vanish_leave_nothing_behind(
+    published: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = await published.start("held")
+    await published.until(run, "Waiting")
+    gauge = published.doors.services.metrics.watchers.labels("sse")
+    request = f"GET {RUNS}/{run}/events HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+    writers = []
+    for _ in range(20):
+        base = published.api.base_url
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(request)
+        await reader.readuntil(b"step.waiting")
+        writers.append(writer)
+    assert gauge._value.get() == 20
+    for writer in writers:
+        writer.transport.abort()
+    await until(lambda: gauge._value.get() == 0)
+    gc.collect()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
