@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, WebSocket
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -20,6 +21,8 @@ from agentworkflow.dispatcher.problems import problem_of, refusal_response
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.dispatcher.settings import Settings
 
+_STREAM_ID: Final = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+_TOO_LARGE: Final = 2**64
 _GOING_AWAY = 1001
 _TRY_AGAIN = 1013
 
@@ -216,7 +219,6 @@ def check_cursor(text: str | None) -> str:
     """A stream id, or the one before all. Raises: Refused."""
     if text is None or not text:
         return FIRST
-    milliseconds, _, sequence = text.partition("-")
-    if not (milliseconds.isdecimal() and (sequence or "0").isdecimal() and len(text) <= 40):  # noqa: PLR2004 - two 64-bit numbers
+    if not (_STREAM_ID.fullmatch(text) and all(int(n) < _TOO_LARGE for n in text.split("-"))):
         raise bad_parameter("Last-Event-ID", f"{text[:40]!r} is no id of a log entry")
     return text

@@ -120,7 +120,7 @@ async def test_a_silent_stream_is_kept_open_by_comments(start_dispatcher: Any) -
                 break
 
 
-@pytest.mark.parametrize("cursor", ["yesterday", "1-0-0", "-", "9" * 50])
+@pytest.mark.parametrize("cursor", ["yesterday", "1-0-0", "-", "9" * 50, "9" * 20, "1-" + "9" * 20])
 async def test_an_id_that_is_none_of_a_log_entry_is_refused(published: Any, cursor: str) -> None:
     run = await published.start("held")
     response = await published.api.get(f"{RUNS}/{run}/events", headers={"last-event-id": cursor})
