@@ -104,19 +104,24 @@ def run(
     Exit code 0 only if the run succeeded, 1 if it ended otherwise, 2 for wrong usage or a wrong
     file.
     """
-    from agentworkflow.cli.single_run import Order, run_once
+    from agentworkflow.cli.orders import CommandLine, prepare
 
-    order = Order(
-        file=file,
-        event=event,
-        input=input_,
-        workflow=workflow,
-        session=session,
-        timeout=timeout,
-        secrets=secrets,
-        commands=tuple(command or ()),
-        as_json=as_json,
+    order = prepare(
+        CommandLine(
+            file=file,
+            event=event,
+            input=input_,
+            workflow=workflow,
+            session=session,
+            timeout=timeout,
+            secrets=secrets,
+            commands=tuple(command or ()),
+            as_json=as_json,
+        )
     )
+    # Only now: the engine is half a second of imports, which a wrong file need not wait for.
+    from agentworkflow.cli.single_run import run_once
+
     raise typer.Exit(run_once(order))
 
 

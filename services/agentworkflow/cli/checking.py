@@ -6,7 +6,7 @@ host, in a process of its own, so that user code never runs in this one.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -34,8 +34,8 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def check_files(files: Sequence[Path], *, handlers: bool = True) -> Checked:
-    """Read and validate workflow files; with `handlers`, import what the functions name too.
+def check_files(files: Sequence[Path]) -> Checked:
+    """Read and validate workflow files.
 
     Raises:
         CommandError: a file cannot be read.
@@ -46,13 +46,18 @@ def check_files(files: Sequence[Path], *, handlers: bool = True) -> Checked:
         text = read_workflow(file)
         report = validate_text(text, str(file))
         findings += report.findings
-        loaded = [LoadedWorkflow(resource, file, text) for resource in report.workflows]
-        if handlers and not report.findings:
-            for workflow in loaded:
-                findings += find_broken_handlers(workflow.resource, file, text)
-        workflows += loaded
+        workflows += [LoadedWorkflow(resource, file, text) for resource in report.workflows]
     findings += _find_doubles(workflows)
     return Checked(tuple(workflows), tuple(findings))
+
+
+def check_handlers(workflows: Iterable[LoadedWorkflow]) -> list[Finding]:
+    """Import what the functions name, in processes of their own; what is wrong with it."""
+    return [
+        finding
+        for workflow in workflows
+        for finding in find_broken_handlers(workflow.resource, workflow.file, workflow.text)
+    ]
 
 
 def require_valid(files: Sequence[Path]) -> tuple[LoadedWorkflow, ...]:
@@ -67,9 +72,18 @@ def require_valid(files: Sequence[Path]) -> tuple[LoadedWorkflow, ...]:
     return checked.workflows
 
 
+def require_handlers(workflows: Iterable[LoadedWorkflow]) -> None:
+    """Raise CommandError with every finding, unless all handlers can be had."""
+    findings = check_handlers(workflows)
+    if findings:
+        raise CommandError(findings_text(findings))
+
+
 def print_report(files: Sequence[Path], *, handlers: bool, as_json: bool) -> int:
     """Print what is wrong with the files, or that nothing is; the exit code."""
-    checked = check_files(files, handlers=handlers)
+    checked = check_files(files)
+    if handlers and not checked.findings:
+        checked = replace(checked, findings=tuple(check_handlers(checked.workflows)))
     if as_json:
         typer.echo(json.dumps(build_report(checked), indent=2, ensure_ascii=False))
     elif checked.findings:

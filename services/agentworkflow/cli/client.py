@@ -22,6 +22,9 @@ _LAST_ENTRY = "run.finished"
 # A log that is not followed ends when it is silent for so long: it comes from this machine's
 # memory, or over a network whose answer has begun.
 _LOG_PAUSE = 0.5
+# An engine that is started again is back within seconds.
+_RECONNECTS = 20
+_RECONNECT_PAUSE = 0.5
 
 
 class RefusedError(CommandError):
@@ -125,18 +128,27 @@ class ApiClient:
         The stream is resumed where it was if the connection breaks.
         """
         last: str | None = None
+        broken = 0
         while True:
-            ended = False
-            async with self._open_log(run, last) as entries:
-                if entries is None:
-                    return
-                pause = None if follow else _LOG_PAUSE
-                while (entry := await _next(entries, pause)) is not None:
-                    last = entry.id
-                    ended = entry.type == _LAST_ENTRY
-                    yield entry
-            if ended or not follow or last is None:
+            try:
+                async with self._open_log(run, last) as entries:
+                    if entries is None:
+                        return
+                    pause = None if follow else _LOG_PAUSE
+                    while (entry := await _next(entries, pause)) is not None:
+                        last, broken = entry.id, 0
+                        yield entry
+                        if entry.type == _LAST_ENTRY:
+                            return
+            except UnreachableError as error:
+                broken += 1
+                if last is None:
+                    raise
+                if broken > _RECONNECTS:
+                    raise CommandError(f"the engine stopped: {error}", Outcome.FAILED) from error
+            if not follow:
                 return
+            await asyncio.sleep(_RECONNECT_PAUSE)
 
     @asynccontextmanager
     async def _open_log(

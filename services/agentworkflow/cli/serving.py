@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from watchfiles import Change, DefaultFilter, awatch
 
-from agentworkflow.cli.checking import LoadedWorkflow, require_valid
+from agentworkflow.cli.checking import LoadedWorkflow, require_handlers, require_valid
 from agentworkflow.cli.embedded import Embedded, EngineOptions
 from agentworkflow.cli.errors import CommandError, Outcome
 from agentworkflow.cli.inputs import parse_pairs
@@ -32,6 +32,17 @@ class Stay:
     commands: tuple[str, ...] = ()
 
 
+def load(files: Sequence[Path]) -> tuple[LoadedWorkflow, ...]:
+    """The workflows of the files, with handlers that can be had.
+
+    Raises:
+        CommandError: anything is wrong.
+    """
+    workflows = require_valid(files)
+    require_handlers(workflows)
+    return workflows
+
+
 def serve(stay: Stay) -> int:
     """Run the engine until it is interrupted.
 
@@ -49,7 +60,7 @@ def serve(stay: Stay) -> int:
         secrets=stay.secrets,
         commands=parse_pairs(stay.commands, "--command"),
     )
-    workflows = require_valid(stay.files)
+    workflows = load(stay.files)
     run_until_interrupted(_serve(stay, options, workflows))
     return Outcome.DONE
 
@@ -85,7 +96,7 @@ async def _follow_changes(
         names = ", ".join(sorted({Path(path).name for _, path in changes})[:5])
         try:
             # Imports user code in a process of its own and waits for it: not on this loop.
-            changed = await asyncio.to_thread(require_valid, stay.files)
+            changed = await asyncio.to_thread(load, stay.files)
             await engine.reload(current, changed)
         except CommandError as error:
             _say(f"{names} changed, and is not taken:\n{error}")

@@ -5,23 +5,20 @@ import json
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from agentworkflow.cli import rendering
-from agentworkflow.cli.checking import require_valid
 from agentworkflow.cli.client import ApiClient
 from agentworkflow.cli.embedded import Embedded, EngineOptions
 from agentworkflow.cli.errors import CommandError, Outcome
 from agentworkflow.cli.events import STRUCTURED
-from agentworkflow.cli.inputs import parse_pairs
 from agentworkflow.cli.interrupts import run_until_interrupted
-from agentworkflow.cli.starts import EventStart, RequestStart, choose_start
+from agentworkflow.cli.orders import Order
+from agentworkflow.cli.starts import EventStart, RequestStart
 from agentworkflow.cli.watching import Watcher
-from agentworkflow.workflow.durations import parse_duration
 
 _STEP_FIELDS: Final = (
     "name",
@@ -36,57 +33,33 @@ _PAUSE: Final = 0.05
 _EVENT_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The command line of `run`."""
-
-    file: Path
-    event: str | None = None
-    input: str | None = None
-    workflow: str | None = None
-    session: str | None = None
-    timeout: str | None = None
-    secrets: Path | None = None
-    commands: tuple[str, ...] = ()
-    as_json: bool = False
-
-
 def run_once(order: Order) -> int:
     """Carry out one run and print its result; 0 only if it succeeded.
 
     Raises:
-        CommandError: the file or an option is wrong; nothing was started then.
+        CommandError: the engine cannot serve the workflow, or failed.
     """
-    timeout = None if order.timeout is None else _seconds(order.timeout)
-    commands = parse_pairs(order.commands, "--command")
-    workflows = require_valid([order.file])
-    start = choose_start(
-        workflows,
-        name=order.workflow,
-        event=order.event,
-        given=order.input,
-        session=order.session,
-    )
     with ExitStack() as stack:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="agentworkflow-run-", ignore_cleanup_errors=True)
         )
-        options = EngineOptions(data_dir=Path(folder), secrets=order.secrets, commands=commands)
-        view = run_until_interrupted(_run(order, options, start, timeout))
+        options = EngineOptions(
+            data_dir=Path(folder), secrets=order.line.secrets, commands=order.commands
+        )
+        view = run_until_interrupted(_run(order, options))
     return _report(order, view)
 
 
-async def _run(
-    order: Order, options: EngineOptions, start: RequestStart | EventStart, patience: float | None
-) -> dict[str, Any]:
+async def _run(order: Order, options: EngineOptions) -> dict[str, Any]:
+    start = order.start
     console = rendering.build_console()
-    with Watcher(console, silent=order.as_json) as watcher:
+    with Watcher(console, silent=order.line.as_json) as watcher:
         async with Embedded(options, on_output=_printer(order, console)) as engine:
             await engine.apply([start.workflow])
             async with engine.connect(start.workflow.resource.metadata.namespace) as api:
                 run = await _start(api, start)
                 try:
-                    view = await asyncio.wait_for(watcher.follow(api, run), patience)
+                    view = await asyncio.wait_for(watcher.follow(api, run), order.patience)
                 except TimeoutError:
                     view = await _give_up(api, run, order)
                 if view["state"] == "Succeeded" and view["output"] is None:
@@ -114,7 +87,7 @@ async def _start(api: ApiClient, start: RequestStart | EventStart) -> str:
 
 
 async def _give_up(api: ApiClient, run: str, order: Order) -> dict[str, Any]:
-    sys.stderr.write(f"the run did not end within {order.timeout}: it is cancelled\n")
+    sys.stderr.write(f"the run did not end within {order.line.timeout}: it is cancelled\n")
     await api.post(f"/runs/{run}/cancel")
     view: dict[str, Any] = await api.get(f"/runs/{run}")
     return view
@@ -124,7 +97,7 @@ def _printer(order: Order, console: Console) -> Any:
     """Where the functions' own lines go: above the live table, or to standard error."""
 
     def on_output(line: str) -> None:
-        if console.is_terminal and not order.as_json:
+        if console.is_terminal and not order.line.as_json:
             console.print(line, markup=False, style="dim", soft_wrap=True)
         else:
             sys.stderr.write(f"{line}\n")
@@ -133,7 +106,7 @@ def _printer(order: Order, console: Console) -> Any:
 
 
 def _report(order: Order, view: dict[str, Any]) -> int:
-    if order.as_json:
+    if order.line.as_json:
         sys.stdout.write(json.dumps(build_result(view), indent=2, ensure_ascii=False) + "\n")
     else:
         console = rendering.build_console()
@@ -155,10 +128,3 @@ def build_result(view: dict[str, Any]) -> dict[str, Any]:
         "steps": [{name: step.get(name) for name in _STEP_FIELDS} for step in view["steps"]],
         "durationMs": view["durationMs"],
     }
-
-
-def _seconds(duration: str) -> float:
-    try:
-        return parse_duration(duration)
-    except ValueError as error:
-        raise CommandError(f"--timeout {duration} is no duration; write 30s or 5m.") from error

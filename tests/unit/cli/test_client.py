@@ -80,3 +80,29 @@ def test_an_event_stream_becomes_log_entries() -> None:
         LogEntry("1-0", "run.started", {"type": "run.started"}),
         LogEntry("2-0", "step.requested", {"type": "step.requested"}),
     ]
+
+
+async def test_a_broken_stream_is_resumed_after_its_last_entry() -> None:
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        seen = next((line for line in request.splitlines() if line.startswith("last-event-id")), "")
+        asked.append(seen.partition(": ")[2])
+        kind = "run.finished" if seen else "run.started"
+        entry = f'id: {len(asked)}-0\nevent: {kind}\ndata: {{"type": "{kind}"}}\n\n'
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n" + f"{len(entry):x}\r\n{entry}\r\n".encode()
+        )
+        await writer.drain()
+        writer.close()  # in the middle of the stream: there is no last chunk
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, ApiClient(f"http://127.0.0.1:{port}") as api:
+        entries = [entry.type async for entry in api.entries("run", follow=True)]
+
+    assert entries == ["run.started", "run.finished"]
+    assert asked == ["", "1-0"]

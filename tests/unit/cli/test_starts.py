@@ -51,7 +51,7 @@ EVENT = {
 def _start(folder: Path, **options: Any) -> RequestStart | EventStart:
     file = folder / "workflow.yaml"
     file.write_text(WORKFLOWS)
-    checked = check_files([file], handlers=False)
+    checked = check_files([file])
     assert checked.findings == ()
     if isinstance(options.get("event"), dict):
         (folder / "event.json").write_text(json.dumps(options["event"]))
