@@ -32,6 +32,21 @@ __all__ = [
     "until",
 ]
 
+RUNS = "/v1/namespaces/default/runs"
+LETTERS = "/v1/namespaces/default/dead-letters"
+SWEEP = "agentworkflow.dispatcher.shell.sweep._INTERVAL"
+
+# A run that lasts until somebody signals, one that ends at once, and what starts either.
+WAIT: dict[str, Any] = {
+    "steps": [{"name": "hold", "waitFor": {"signal": "go"}}],
+    "output": "${steps.hold.output}",
+}
+PAUSE: dict[str, Any] = {
+    "steps": [{"name": "pause", "waitFor": {"duration": "1ms"}}],
+    "output": "${input}",
+}
+MADE = {"name": "made", "filters": [{"exact": {"type": "com.example.order.created"}}]}
+
 Reply = tuple[int, dict[str, str], bytes]
 Behaviour = Callable[[CloudEvent], Awaitable[Reply | None]]
 
@@ -60,6 +75,12 @@ def _answer(request: CloudEvent, kind: str, data: Any, changes: dict[str, str]) 
     )
     headers, body = encode_binary(event)
     return 200, headers, body
+
+
+async def signal(dispatcher: Any, run: str, value: Any = None, name: str = "go") -> None:
+    """Signal a run through the API."""
+    response = await dispatcher.api.post(f"{RUNS}/{run}/signals/{name}", json=value)
+    assert response.status_code == 202, response.text
 
 
 @dataclass
