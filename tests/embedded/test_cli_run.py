@@ -262,10 +262,12 @@ def test_a_signal_leaves_no_process_and_no_directory_behind(
         marked, "run", "workflow.yaml", "--input", '{"article": "tea", "wait": 60}', cwd=folder
     )
     assert running.stderr is not None
+    said = ""
     for line in running.stderr:
+        said += line
         if "telling" in line:  # the second step's handler is at work
             break
-    assert len(marked.processes()) > 2
+    assert len(marked.processes()) > 2, said
 
     os.kill(running.pid, number)
 
