@@ -305,14 +305,14 @@ class Streams:
         return str(answer[0][1][-1][0]) if answer else after
 
     async def _present(
-        self, keys: _Keys, group: str, pairs: Iterable[tuple[str, dict[str, str] | None]]
+        self, keys: _Keys, group: str, pairs: Iterable[tuple[str | None, dict[str, str] | None]]
     ) -> tuple[StreamEntry, ...]:
         """Keep what still has a body; a pending entry whose body was trimmed is settled."""
         entries, gone = [], []
         for entry_id, fields in pairs:
-            if fields:
+            if fields and entry_id is not None:
                 entries.append(StreamEntry(entry_id, fields["e"]))
-            else:
+            elif entry_id is not None:  # Redis 6.2 does not say which entry is gone
                 gone.append(entry_id)
         if gone:
             await self._run(self._client.xack(keys.stream, group, *gone))

@@ -23,14 +23,15 @@ from agentworkflow.store.streams import Streams
 class ValkeyProcess:
     """One server that can be killed and started again on the same directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, binary: str | None = None) -> None:
         self._directory = directory
+        self._binary = binary or str(valkey_binary.get_binary_path())
         self._process: asyncio.subprocess.Process | None = None
         self.url = f"unix://{directory}/v.sock"
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            str(valkey_binary.get_binary_path()),
+            self._binary,
             *("--port", "0", "--unixsocket", str(self._directory / "v.sock")),
             *("--dir", str(self._directory), "--save", "", "--appendonly", "yes"),
             *("--appendfsync", "always"),
@@ -51,15 +52,41 @@ class ValkeyProcess:
             await self._process.wait()
 
 
-@pytest.fixture
-async def valkey() -> AsyncIterator[ValkeyProcess]:
+@contextlib.asynccontextmanager
+async def running(binary: str | None) -> AsyncIterator[ValkeyProcess]:
     # A Unix socket's path may not be long, and pytest's own directories are.
     directory = Path(tempfile.mkdtemp(prefix="awfv"))
-    server = ValkeyProcess(directory)
+    server = ValkeyProcess(directory, binary)
     await server.start()
-    yield server
-    await server.kill()
-    shutil.rmtree(directory)
+    try:
+        yield server
+    finally:
+        await server.kill()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[ValkeyProcess]:
+    async with running(None) as server:
+        yield server
+
+
+DEBIAN_REDIS = shutil.which("redis-server")
+
+
+@pytest.fixture(
+    params=[
+        "valkey",
+        pytest.param(
+            "redis",
+            marks=pytest.mark.skipif(DEBIAN_REDIS is None, reason="no redis-server installed"),
+        ),
+    ]
+)
+async def each_server(request: pytest.FixtureRequest) -> AsyncIterator[ValkeyProcess]:
+    """The embedded Valkey, and Debian's Redis where it is installed."""
+    async with running(DEBIAN_REDIS if request.param == "redis" else None) as server:
+        yield server
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ BROKER = "default/default"
 
 
 @pytest.fixture
-async def streams(valkey: Any) -> AsyncIterator[Streams]:
-    opened = await Streams.connect(valkey.url)
+async def streams(each_server: Any) -> AsyncIterator[Streams]:
+    opened = await Streams.connect(each_server.url)
     yield opened
     await opened.aclose()
 
@@ -188,14 +188,14 @@ async def test_waiting_ends_with_the_append(streams: Streams) -> None:
 
 
 async def test_what_was_appended_survives_the_kill_of_the_store(
-    streams: Streams, valkey: Any
+    streams: Streams, each_server: Any
 ) -> None:
     await streams.open_group(BROKER, "a")
     await streams.append(BROKER, ["one"], limit=10)
-    await valkey.kill()
+    await each_server.kill()
     with pytest.raises(StoreUnavailable):
         await streams.append(BROKER, ["two"], limit=10)
-    await valkey.start()
+    await each_server.start()
     assert [entry.body for entry in (await take(streams)).entries] == ["one"]
 
 
