@@ -176,3 +176,37 @@ async def test_a_fold_that_raises_ends_the_run_as_internal_error(
     view = await world.finish(run)
     assert (view["state"], view["reason"]) == ("Failed", "InternalError")
     assert len(tries) == 3
+
+
+async def test_a_webhook_hears_of_an_internal_error_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.publish(WAIT)
+    run = await world.start(webhook="http://receiver.test/")
+    heard = asyncio.Event()
+
+    async def push(pushed_run: str) -> None:
+        if (await world.view(pushed_run))["state"] == "Failed":
+            heard.set()
+
+    world.core.push_with(push)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("agentworkflow.dispatcher.shell.folding.decide", broken)
+    with pytest.raises(RunFinished):
+        await world.core.runs.signal("default", run, "go", 1)
+    monkeypatch.undo()
+    async with asyncio.timeout(10):
+        await heard.wait()
+
+
+async def test_a_deadline_that_fires_while_our_clock_is_behind_still_ends_the_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.publish(WAIT | {"deadline": "1s"})
+    run = await world.start()
+    true_now = world.store.now_ms
+    monkeypatch.setattr(world.store, "now_ms", lambda: true_now() - 500)
+    assert (await world.finish(run))["reason"] == "DeadlineExceeded"

@@ -1,10 +1,12 @@
 """Makes the commit that stores what the fold decided: pure, from run and events to one record."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from agentworkflow.runs import due
 from agentworkflow.runs.events import (
     VALUE_FIELDS,
     Event,
@@ -13,11 +15,14 @@ from agentworkflow.runs.events import (
     stow_event,
 )
 from agentworkflow.runs.evolve import evolve
-from agentworkflow.runs.head import unsaved_fields
-from agentworkflow.runs.model import Run, Unsaved
+from agentworkflow.runs.head import RUN_FIELD, unsaved_fields
+from agentworkflow.runs.model import Run, RunState, Unsaved
 from agentworkflow.runs.reading import EntryField
 from agentworkflow.runs.values import Blob, Inline, Value, dump
-from agentworkflow.store import Commit, Finish, Opening
+from agentworkflow.store import Commit, Finish, Head, Opening
+
+RESULTS_TTL_MS: Final = 7 * 24 * 3600 * 1000
+"""How long a finished run is kept when its definition cannot be read."""
 
 LEASE_MS: Final = 6_000
 """How long a dispatcher holds what it works on before another may take it."""
@@ -87,6 +92,43 @@ def build_commit(step: Step, now: int) -> Commit:
         undue=tuple(run.unsaved.undue),
         finished=_finish(step),
         blobs=step.blobs,
+    )
+
+
+def build_surrender(head: Head, now: int, results_ttl_ms: int) -> Commit:
+    """The commit that ends a run as `InternalError`, made without folding anything.
+
+    Calls and timers of the run stay due: whoever leases one finds the run terminal and drops it.
+    """
+    problem = {
+        "type": "https://agentworkflow.dev/problems/InternalError",
+        "title": "The run cannot go on",
+        "detail": "The dispatcher failed three times on it; its log says why.",
+        "reason": "InternalError",
+    }
+    ending = RunFinished(time=now, state=RunState.FAILED, reason="InternalError", problem=problem)
+    number = head.version + 1
+    record = json.loads(head.fields[RUN_FIELD])
+    record |= {"st": "F", "rs": "InternalError", "pb": problem, "end": now, "oe": number}
+    record.pop("fr", None)
+    owed = {due.publication_of(head.run, number): now}
+    if "hook" in record:
+        owed[due.webhook_of(head.run)] = now
+    return Commit(
+        run=head.run,
+        expected=head.version,
+        events=(encode_event(ending),),
+        fields={RUN_FIELD: json.dumps(record, separators=(",", ":"))},
+        due=owed,
+        undue=(due.deadline_timer_of(head.run), due.start_of(head.run)),
+        finished=Finish(
+            namespace=head.namespace,
+            workflow=head.workflow,
+            at_ms=now,
+            purge_at_ms=now + results_ttl_ms,
+            session=head.session,
+            start_lease_ms=LEASE_MS,
+        ),
     )
 
 

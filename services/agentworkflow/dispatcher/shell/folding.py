@@ -4,7 +4,6 @@ Runs are independent of each other here: each has its own queue, and no run wait
 """
 
 import asyncio
-import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,21 +12,26 @@ from typing import Final, Protocol
 import structlog
 
 from agentworkflow.dispatcher.metrics import Metrics
-from agentworkflow.dispatcher.shell.committing import LEASE_MS, Step, build_commit, saved
+from agentworkflow.dispatcher.shell.committing import (
+    RESULTS_TTL_MS,
+    Step,
+    build_commit,
+    build_surrender,
+    saved,
+)
 from agentworkflow.dispatcher.shell.definitions import Definitions
 from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.runs import due
 from agentworkflow.runs.decide import decide, wanted
-from agentworkflow.runs.events import Event, RunFinished, decode_event, encode_event
+from agentworkflow.runs.events import Event, decode_event
 from agentworkflow.runs.evolve import evolve
-from agentworkflow.runs.head import RUN_FIELD, digest_of_head, run_of_head
+from agentworkflow.runs.head import digest_of_head, run_of_head
 from agentworkflow.runs.ids import shard_of
-from agentworkflow.runs.model import Run, RunState
+from agentworkflow.runs.model import Run
 from agentworkflow.store import (
     Commit,
     Committed,
     Conflict,
-    Finish,
     Gone,
     Head,
     Store,
@@ -314,44 +318,26 @@ class Folder:
             head = await self._store.load(run)
             if head is None:
                 raise RunGone(run)
-            now = self._store.now_ms()
-            problem = {
-                "type": "https://agentworkflow.dev/problems/InternalError",
-                "title": "The run cannot go on",
-                "detail": "The dispatcher failed three times on it; its log says why.",
-                "reason": "InternalError",
-            }
-            ending = RunFinished(
-                time=now, state=RunState.FAILED, reason="InternalError", problem=problem
-            )
-            number = head.version + 1
-            record = json.loads(head.fields[RUN_FIELD])
-            record |= {"st": "F", "rs": "InternalError", "pb": problem, "end": now, "oe": number}
-            record.pop("fr", None)
-            publication = due.publication_of(run, number)
-            result = await self._store.commit(
-                Commit(
-                    run=run,
-                    expected=head.version,
-                    events=(encode_event(ending),),
-                    fields={RUN_FIELD: json.dumps(record, separators=(",", ":"))},
-                    due={publication: now},
-                    undue=(due.deadline_timer_of(run), due.start_of(run)),
-                    finished=Finish(
-                        namespace=head.namespace,
-                        workflow=head.workflow,
-                        at_ms=now,
-                        purge_at_ms=now + 7 * 24 * 3600 * 1000,
-                        session=head.session,
-                        start_lease_ms=LEASE_MS,
-                    ),
-                )
-            )
+            if head.finished_ms is not None:
+                return
+            ttl = await self._results_ttl(head)
+            commit = build_surrender(head, self._store.now_ms(), ttl)
+            result = await self._store.commit(commit)
             self.forget(run)
             if isinstance(result, Committed):
                 _log.error("run ended as InternalError", run=run)
+                if self.committer is not None:
+                    self.committer.on_later(run, 0)
                 return
         raise Raced(run)
+
+    async def _results_ttl(self, head: Head) -> int:
+        try:
+            definition = await self._definitions.get(shard_of(head.run), head.digest)
+        except (LookupError, ValueError):
+            # The definition itself may be what the run cannot go on with.
+            return RESULTS_TTL_MS
+        return definition.results_ttl_ms
 
 
 def _refuse(batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:

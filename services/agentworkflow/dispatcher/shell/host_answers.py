@@ -4,6 +4,8 @@ The table of architecture.md, «Calling a step».
 """
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +23,9 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _TOO_MANY: Final = 429
 _OK: Final = 200
 _SERVER_ERROR: Final = 500
+
+_REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+"""One word in PascalCase, as every reason is."""
 
 _MAX_DETAIL: Final = 4_000
 _MAX_PROBLEM: Final = 16_000
@@ -153,15 +158,22 @@ def _failed(event: CloudEvent) -> Answer:
         return bad_answer("Failure", "The answer's data is no problem object.", b"")
     reason = data.get("reason")
     after = data.get("retryAfter")
-    is_number = isinstance(after, (int, float)) and not isinstance(after, bool) and after >= 0
-    problem = bounded_problem(data)
     return Failed(
-        reason=reason if isinstance(reason, str) and reason else "Failure",
-        problem=problem,
-        retry_after=round(after * 1000) if is_number and after is not None else None,
+        reason=reason if isinstance(reason, str) and _REASON.fullmatch(reason) else "Failure",
+        problem=bounded_problem(data),
+        retry_after=_milliseconds(after),
         start_type=_start_type(event),
         duration=_integer(event, "awfdurationms"),
     )
+
+
+def _milliseconds(seconds: Any) -> int | None:
+    """A delay that a host asked for; None for what is no delay."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return None
+    if not math.isfinite(seconds) or seconds < 0:
+        return None
+    return round(seconds * 1000)
 
 
 def bounded_problem(problem: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +181,8 @@ def bounded_problem(problem: Mapping[str, Any]) -> dict[str, Any]:
     cut = {name: _cut(value) for name, value in problem.items() if name != "retryAfter"}
     if len(json.dumps(cut)) <= _MAX_PROBLEM:
         return cut
-    return {name: cut[name] for name in ("type", "title", "detail", "reason") if name in cut}
+    short = {name: cut.get(name) for name in ("type", "title", "detail", "reason")}
+    return {name: value for name, value in short.items() if isinstance(value, str)}
 
 
 def _cut(value: Any) -> Any:
