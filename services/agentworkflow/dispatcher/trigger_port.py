@@ -9,6 +9,7 @@ import binascii
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ _STATUS: Final = {"started": 202, "duplicate": 200, "ignored": 204}
 _KNATIVE_ERROR: Final = "knativeerror"
 _LETTERS: Final = uuid.UUID("3f1cc1f9-4c1e-5a5b-9df5-52b0b0f6a6c3")
 _SHOWN: Final = 2000
+_LOOP: Final = "Loop"
 
 
 def build_trigger_routes(
@@ -67,7 +69,7 @@ def build_trigger_routes(
             outcome = await starts.deliver(*place, event)
         except LoopDetected as loop:
             # Kept here, so that its reason is one word and no Broker sends it on.
-            letter = _letter(place, event, "Loop", str(loop), None)
+            letter = _letter(place, event, _LOOP, str(loop), None)
             await services.dead_letters.add(letter)
             services.metrics.accepts.labels("dead_letter").inc()
             return Response(status_code=204)
@@ -80,7 +82,7 @@ def build_trigger_routes(
         letter = _letter(
             place,
             event,
-            _reason(code),
+            _reason(code, _said(event)),
             _detail(event),
             code,
         )
@@ -121,10 +123,11 @@ def _letter(
     )
 
 
-def _reason(code: int | None) -> str:
-    # A Broker that ends a loop itself has only the status to say so.
-    if code == HTTPStatus.LOOP_DETECTED:
-        return "Loop"
+def _reason(code: int | None, said: str | Mapping[str, Any]) -> str:
+    # A Broker or a function host that ends a loop itself tells so in its problem.
+    ended = not isinstance(said, str) and said.get("reason") == _LOOP
+    if ended or code == HTTPStatus.LOOP_DETECTED:
+        return _LOOP
     return f"Status{code}" if code else "Undelivered"
 
 
@@ -135,14 +138,18 @@ def _code(event: CloudEvent) -> int | None:
 
 
 def _detail(event: CloudEvent) -> str:
-    """What the subscriber said, in words: Knative carries its answer's body in base64."""
-    said = _said(str(event.get(KNATIVE_ERROR_DATA) or ""))
+    """What the subscriber said, in words."""
+    said = _said(event)
+    if not isinstance(said, str):
+        said = ": ".join(filter(None, [str(said["title"]), str(said.get("detail") or "")]))
     if said:
         return said[:_SHOWN]
     return f"No answer that says why came from {event.get(KNATIVE_ERROR_DEST) or 'the subscriber'}."
 
 
-def _said(data: str) -> str:
+def _said(event: CloudEvent) -> str | Mapping[str, Any]:
+    """The body of the subscriber's answer, which Knative carries in base64; a problem is parsed."""
+    data = str(event.get(KNATIVE_ERROR_DATA) or "")
     try:
         text = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -151,7 +158,4 @@ def _said(data: str) -> str:
         problem: Any = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(problem, dict) or "title" not in problem:
-        return text
-    sentences = [str(problem["title"]), str(problem.get("detail") or "")]
-    return ": ".join(filter(None, sentences))
+    return problem if isinstance(problem, dict) and "title" in problem else text

@@ -13,8 +13,9 @@ from agentworkflow.events.http import MalformedEvent, decode
 from agentworkflow.events.problem import FieldError, Problem, malformed
 from agentworkflow.functions.admission import Answer
 from agentworkflow.functions.answers import answer_problem, json_bytes
-from agentworkflow.functions.requests import read_step_request
+from agentworkflow.functions.requests import loop_problem, read_step_request
 from agentworkflow.functions.service import Service
+from agentworkflow.functions.table import FunctionEntry, Trigger
 
 __all__ = ["App"]
 
@@ -108,7 +109,7 @@ class App:
                 return self._unknown(request.function)
             return await self._service.step(entry, request, headers, body)
         if len(table.functions) == 1:
-            return await self._service.user_event(table.functions[0], None, event, headers, body)
+            return await self._user_event(table.functions[0], None, event, headers, body)
         raise malformed(
             FieldError(
                 "type",
@@ -133,6 +134,19 @@ class App:
             known = ", ".join(each.name for each in entry.triggers) or "none"
             detail = f"function {function} has no trigger {name}; it has {known}"
             return _problem(404, "Unknown trigger", detail)
+        return await self._user_event(entry, trigger, event, headers, body)
+
+    async def _user_event(
+        self,
+        entry: FunctionEntry,
+        trigger: Trigger | None,
+        event: CloudEvent,
+        headers: list[tuple[str, str]],
+        body: bytes,
+    ) -> Answer:
+        loop = loop_problem(event)
+        if loop is not None:
+            return answer_problem(loop)
         return await self._service.user_event(entry, trigger, event, headers, body)
 
     def _unknown(self, function: str) -> Answer:

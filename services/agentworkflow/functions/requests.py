@@ -3,12 +3,16 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from agentworkflow.events import types
 from agentworkflow.events.cloudevent import CloudEvent
-from agentworkflow.events.problem import FieldError, malformed
+from agentworkflow.events.problem import FieldError, Problem, malformed
 
-__all__ = ["StepRequest", "read_step_request"]
+__all__ = ["StepRequest", "loop_problem", "read_step_request"]
+
+MAX_DEPTH: Final = 16
+"""A user's event whose cause lies deeper than this in a chain of events is refused as a loop."""
 
 _ECHOED = (
     types.AWF_RUN,
@@ -65,8 +69,25 @@ class StepRequest:
 
 def deeper(cause: CloudEvent) -> dict[str, str | int | bool]:
     """Return `awfdepth` for an event that `cause` causes: what holds loops in check."""
-    depth = str(cause.extensions.get(types.AWF_DEPTH, "0"))
-    return {types.AWF_DEPTH: str(int(depth) + 1) if depth.isdecimal() else "1"}
+    return {types.AWF_DEPTH: str(_depth(cause) + 1)}
+
+
+def loop_problem(event: CloudEvent) -> Problem | None:
+    """Return why a user's event is not handled, if too many events caused each other before it.
+
+    Functions that answer each other's events have no run between them that would end it.
+    """
+    depth = _depth(event)
+    if depth <= MAX_DEPTH:
+        return None
+    detail = f"{depth} events caused each other before this one; {MAX_DEPTH} are allowed"
+    return Problem(title="Loop", status=422, detail=detail, extensions={"reason": "Loop"})
+
+
+def _depth(event: CloudEvent) -> int:
+    depth = str(event.extensions.get(types.AWF_DEPTH, "0"))
+    # A number that is longer than this is as deep as any.
+    return int(depth[:9]) if depth.isdecimal() else 0
 
 
 def read_step_request(event: CloudEvent) -> StepRequest:

@@ -53,6 +53,18 @@ async def test_what_a_broker_gave_up_on_is_kept_with_the_reason(
     assert shown.json() == letter
 
 
+async def test_a_loop_that_a_function_host_ended_is_kept_as_one(
+    published: Any, event_headers: Any
+) -> None:
+    said = base64.b64encode(b'{"title": "Loop", "reason": "Loop", "detail": "17 events"}').decode()
+    headers = event_headers("7", knativeerrorcode="422", knativeerrordata=said)
+    await published.events.post(
+        published.trigger("shop", "made") + "/dead", content=b"{}", headers=headers
+    )
+    (letter,) = (await published.api.get(LETTERS)).json()["items"]
+    assert (letter["reason"], letter["code"], letter["detail"]) == ("Loop", 422, "Loop: 17 events")
+
+
 async def test_the_same_event_twice_is_one_letter(published: Any, event_headers: Any) -> None:
     first = await bury(published, event_headers("7"))
     again = await bury(published, event_headers("7"))

@@ -115,6 +115,14 @@ def test_a_malformed_event_is_400(host: Any) -> None:
     assert [each["path"] for each in answer.json()["errors"]] == ["type"]
 
 
+def test_an_event_that_too_many_events_caused_is_422_with_reason_loop(host: Any) -> None:
+    allowed = host.event(url("picky"), {"amount": 1}, headers={"ce-awfdepth": "16"})
+    assert (allowed.status, allowed.headers["ce-awfdepth"]) == (200, "17")
+    for depth in ("17", "9" * 5000):
+        refused = host.event(url("picky"), {"amount": 1}, headers={"ce-awfdepth": depth})
+        assert (refused.status, refused.json()["reason"]) == (422, "Loop")
+
+
 def test_a_structured_event_is_read_too(host: Any) -> None:
     event = {"specversion": "1.0", "id": "s1", "source": "/s", "type": "t", "data": {"amount": 4}}
     answer = host.request(
