@@ -175,9 +175,11 @@ def _compile(value: Any, scope: Scope, expressions: list[Expression]) -> Any:
             pieces.append(expression)
         else:
             pieces.append(text)
-    if len(pieces) == 1:
-        return pieces[0]
-    return _Interpolation(tuple(pieces))
+    # White space around an expression is YAML's, such as the line break that ends a block string.
+    spoken = [piece for piece in pieces if isinstance(piece, Expression) or piece.strip()]
+    if len(spoken) == 1 and isinstance(spoken[0], Expression):
+        return spoken[0]
+    return pieces[0] if len(pieces) == 1 else _Interpolation(tuple(pieces))
 
 
 def _evaluate(tree: Any, bindings: Mapping[str, Any]) -> Any:

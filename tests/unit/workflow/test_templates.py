@@ -206,3 +206,13 @@ def test_checking_never_raises(text: str) -> None:
     check_template(text, ANY)
     check_template("${" + text + "}", ANY)
     check_template(text, ANY, whole=True)
+
+
+def test_white_space_around_one_expression_leaves_its_type_as_a_block_string_needs() -> None:
+    template = compile_template({"x": "${input.n}\n", "y": "  ${input.n} "}, Scope())
+    assert template.evaluate({"input": {"n": [1]}}) == {"x": [1], "y": [1]}
+
+
+def test_white_space_between_two_expressions_is_text() -> None:
+    template = compile_template("${input.n} ${input.n}", Scope())
+    assert template.evaluate({"input": {"n": 1}}) == "1 1"
