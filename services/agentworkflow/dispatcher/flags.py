@@ -20,7 +20,6 @@ _PLAIN: Final[tuple[tuple[str, Callable[[str], Any], str], ...]] = (
     ("port", int, "port of the API; 0 takes a free one"),
     ("event-host", str, "address of the event port; cluster-internal"),
     ("event-port", int, "where Triggers deliver and hosts report; 0 takes a free one"),
-    ("event-url", str, "base URL under which they reach it"),
     ("broker-url", str, "where Brokers are, with {namespace} and {broker} in it"),
     ("rate-limit", float, "requests per second and key; 0 sets none"),
     ("rate-burst", int, "requests that a key may make at once"),

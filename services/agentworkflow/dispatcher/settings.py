@@ -33,8 +33,6 @@ class Settings:
         port: of the API; 0 takes a free one.
         event_host: address of the event port; on a cluster a cluster-internal one.
         event_port: 0 takes a free one.
-        event_url: base URL under which Triggers and function hosts reach the event port; None
-            stands for the address that it is bound to.
         broker_url: where Brokers are that no workflow names, with `{namespace}` and `{broker}` in
             it; None if only published workflows have Brokers.
         event_secret: signs the addresses of Triggers. All dispatchers and whoever makes Triggers
@@ -66,7 +64,6 @@ class Settings:
     port: int = 8080
     event_host: str = "127.0.0.1"
     event_port: int = 8081
-    event_url: str | None = None
     broker_url: str | None = None
     event_secret: str | None = None
     api_keys: tuple[ApiKey, ...] = ()

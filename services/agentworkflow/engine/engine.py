@@ -178,7 +178,6 @@ class Engine:
             shards=1,
             host=settings.host,
             port=settings.port,
-            event_url=events_url,
             broker_url=f"{broker_url}/{{namespace}}/{{broker}}",
             event_secret=secret,
         )

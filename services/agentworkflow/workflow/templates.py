@@ -175,11 +175,10 @@ def _compile(value: Any, scope: Scope, expressions: list[Expression]) -> Any:
             pieces.append(expression)
         else:
             pieces.append(text)
-    # White space around an expression is YAML's, such as the line break that ends a block string.
-    spoken = [piece for piece in pieces if isinstance(piece, Expression) or piece.strip()]
-    if len(spoken) == 1 and isinstance(spoken[0], Expression):
-        return spoken[0]
-    return pieces[0] if len(pieces) == 1 else _Interpolation(tuple(pieces))
+    if len(pieces) == 1 or (pieces[1:] == ["\n"] and isinstance(pieces[0], Expression)):
+        # The line break that ends YAML's block string `|` is no text around the expression.
+        return pieces[0]
+    return _Interpolation(tuple(pieces))
 
 
 def _evaluate(tree: Any, bindings: Mapping[str, Any]) -> Any:
