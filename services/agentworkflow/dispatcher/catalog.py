@@ -1,7 +1,6 @@
 """Every published workflow in memory, compiled, kept in step with the store's registry."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ import structlog
 from agentworkflow.dispatcher.ports import Published, UnknownWorkflow
 from agentworkflow.store import Store, StoreError
 from agentworkflow.store.registry import WorkflowRecord
+from agentworkflow.store.tasks import end_tasks
 from agentworkflow.workflow.definition import compile_definition
 from agentworkflow.workflow.models import AgentWorkflow
 
@@ -70,9 +70,7 @@ class RegistryCatalog:
     async def aclose(self) -> None:
         """Stop following."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
     async def refresh(self) -> None:
         """Read the registry now: whoever has just published need not wait for the news."""

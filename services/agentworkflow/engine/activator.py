@@ -20,7 +20,7 @@ from typing import Final
 
 from agentworkflow.engine.processes import Child, Command
 from agentworkflow.engine.servers import address_of, bind
-from agentworkflow.engine.tasks import end_tasks
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

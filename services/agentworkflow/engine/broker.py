@@ -12,10 +12,10 @@ from typing import Final
 from agentworkflow.engine.broker_trigger import Counts, Subscription, TriggerLoop, dump_event
 from agentworkflow.engine.delivery_http import DeliveryClient
 from agentworkflow.engine.lossy import Lossy
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.store.errors import StoreError
 from agentworkflow.store.streams import Streams
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

@@ -30,11 +30,11 @@ from agentworkflow.engine.delivery import (
 )
 from agentworkflow.engine.delivery_http import DeliveryClient
 from agentworkflow.engine.lossy import Lossy, plan_fate
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.events.http import MalformedEvent, from_json, to_json
 from agentworkflow.store.errors import StoreError, StoreUnavailable
 from agentworkflow.store.streams import NoSuchGroup, Postponed, StreamEntry, Streams
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

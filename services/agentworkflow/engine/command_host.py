@@ -24,8 +24,8 @@ from starlette.routing import Route
 
 from agentworkflow.engine.processes import Child, Command
 from agentworkflow.engine.servers import Server, bind
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.problem import MEDIA_TYPE, Problem
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from agentworkflow.engine.schedule import Schedules
 from agentworkflow.engine.servers import Server, address_of, bind
 from agentworkflow.engine.settings import EngineSettings
 from agentworkflow.engine.supervisor import ValkeySupervisor
-from agentworkflow.engine.tasks import finish
 from agentworkflow.engine.valkey import EmbeddedValkey
 from agentworkflow.engine.workflows import LocalWorkflow, Parts, Workflows
 from agentworkflow.store import Store
@@ -182,7 +181,7 @@ class Engine:
             event_secret=secret,
         )
         core = Core.build(store, broker_url=dispatching.broker_url)
-        stack.push_async_callback(lambda: finish(core.aclose()))
+        stack.push_async_callback(core.aclose)
         doors = Doors.build(core, dispatching)
         stack.push_async_callback(doors.aclose)
         api = Server(doors.api, listeners[0], "the API")

@@ -18,10 +18,10 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.store.errors import StoreUnavailable
 from agentworkflow.store.streams import StreamFull
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

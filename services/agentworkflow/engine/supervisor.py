@@ -7,8 +7,8 @@ import asyncio
 import logging
 from typing import Final
 
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.engine.valkey import EmbeddedValkey, EmbeddedValkeyError
+from agentworkflow.store.tasks import end_tasks
 
 _log = logging.getLogger(__name__)
 

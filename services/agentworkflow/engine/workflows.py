@@ -32,11 +32,11 @@ from agentworkflow.engine.rendering import (
 )
 from agentworkflow.engine.schedule import Schedules
 from agentworkflow.engine.settings import EngineSettings
-from agentworkflow.engine.tasks import end_tasks
 from agentworkflow.engine.windows import pool_size
 from agentworkflow.store import Store, StoreUnavailable
 from agentworkflow.store.registry import WorkflowRecord
 from agentworkflow.store.streams import Streams
+from agentworkflow.store.tasks import end_tasks
 from agentworkflow.workflow.definition import compile_definition
 from agentworkflow.workflow.models import AgentWorkflow
 from agentworkflow.workflow.models_functions import Container

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from agentworkflow.store.errors import StoreUnavailable
+from agentworkflow.store.tasks import end_tasks
 
 __all__ = ["Batches"]
 
@@ -44,9 +45,7 @@ class Batches:
     async def aclose(self) -> None:
         """Stop; whoever still waits for an answer is told so."""
         self._closed = True
-        for lane in tuple(self._lanes):
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await end_tasks(self._lanes)
         self._answer(self._waiting, [_closed()] * len(self._waiting))
         self._waiting.clear()
 

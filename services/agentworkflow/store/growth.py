@@ -14,6 +14,7 @@ import structlog
 from redis.asyncio.client import PubSub
 
 from agentworkflow.store.connection import Connection, text
+from agentworkflow.store.tasks import end_tasks
 
 __all__ = ["Growth"]
 
@@ -47,9 +48,7 @@ class Growth:
     async def aclose(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
             self._task = None
 
     @contextlib.asynccontextmanager

@@ -84,6 +84,26 @@ async def test_what_a_dead_dispatcher_held_is_taken_up_when_its_lease_ends(
     assert len(tokens) == 1
 
 
+async def test_a_dispatcher_that_stops_leaves_what_it_held_to_be_taken_at_once(
+    world: World,
+) -> None:
+    held = asyncio.Event()
+
+    async def hangs(_request: CloudEvent) -> Reply:
+        held.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.functions.on("f", hangs)
+    await world.publish(CHAIN)
+    run = await world.start({})
+    await held.wait()
+    call = f"call|{run}|a||1"
+    assert await world.due_at(call) > world.store.now_ms()
+    await world.core.aclose()
+    assert await world.due_at(call) <= world.store.now_ms()
+
+
 async def test_the_same_key_is_the_same_run_and_another_body_is_refused(world: World) -> None:
     await world.publish(CHAIN)
     command = StartCommand("default", "w", {"n": 1}, idempotency_key="k")

@@ -108,11 +108,16 @@ class Folder:
         self._loader = loader
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._queues: dict[str, deque[_Waiting]] = {}
+        self._closing = False
         self._workers: set[asyncio.Task[None]] = set()
         self.committer: Committer | None = None
 
     async def aclose(self) -> None:
-        """Let what is being committed end."""
+        """Let what is being committed end; what the store does not take now is dropped.
+
+        An answer that is dropped comes again: its call is still due.
+        """
+        self._closing = True
         while self._workers:
             await asyncio.gather(*self._workers, return_exceptions=True)
 
@@ -190,6 +195,8 @@ class Folder:
                 again = await self._fold_batch(run, batch)
                 if again:
                     queue.extendleft(reversed(again))
+                    if self._closing:
+                        return
                     await asyncio.sleep(_PAUSE)
         finally:
             del self._queues[run]

@@ -18,6 +18,7 @@ from agentworkflow.dispatcher.shell.folding import RunGone
 from agentworkflow.runs.due import DueEntry, parse_due
 from agentworkflow.runs.model import Run
 from agentworkflow.store import Store, StoreUnavailable
+from agentworkflow.store.tasks import end_tasks
 
 _log = structlog.get_logger(__name__)
 
@@ -68,14 +69,14 @@ class Sweep:
         ]
 
     async def aclose(self) -> None:
-        """Stop taking entries and give up what is held; the leases end by themselves."""
+        """Stop taking entries, and give up what is held so that others may take it at once."""
         self._closing = True
         if self._alarm is not None:
             self._alarm.cancel()
-        tasks = [*self._loops, *self._acts.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        held = list(self._acts)
+        await end_tasks([*self._loops, *self._acts.values()])
+        with contextlib.suppress(StoreUnavailable):
+            await self._store.extend(held, 0)
 
     def on_commit(self, run: Run, now_due: Sequence[str], undue: Sequence[str]) -> None:
         """Act at once on what a commit of ours made due; give up what it ended."""
