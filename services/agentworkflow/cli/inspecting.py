@@ -56,7 +56,9 @@ def show_run(engine: EngineAddress, run: str, *, as_json: bool) -> None:
     if as_json:
         _print_json(view)
     else:
-        rendering.build_console().print(rendering.build_run(view))
+        console = rendering.build_console()
+        console.print(rendering.build_run(view))
+        console.print(rendering.build_ending(view), soft_wrap=True)
 
 
 def print_log(engine: EngineAddress, run: str, *, follow: bool, as_json: bool) -> None:

@@ -57,13 +57,17 @@ def value_text(value: Any, widest: int = _WIDEST_VALUE) -> str:
 
 
 def problem_lines(problem: Mapping[str, Any] | None) -> list[str]:
-    """A run's or a step's problem as lines: title and detail, then each field's or item's error."""
+    """A run's or a step's problem as lines.
+
+    First title and detail, then where it was, then each field's or item's error.
+    """
     if not problem:
         return []
     title = str(problem.get("title") or problem.get("type") or "Problem")
     detail = str(problem.get("detail") or "")
     return [
         f"{title}: {detail}" if detail and detail != title else title,
+        *(f"  {name}: {problem[name]}" for name in ("step", "expression") if problem.get(name)),
         *(
             f"  {error.get('path')}: {error.get('message')}"
             for error in problem.get("errors") or ()
@@ -107,7 +111,7 @@ def build_steps_table(
 
 
 def build_run(view: Mapping[str, Any]) -> RenderableType:
-    """One run in full: what it is, its steps, and its output or problem."""
+    """One run: what it is, and its steps. How it ended is `build_ending`."""
     parts: list[RenderableType] = [_headline(view)]
     started = view.get("startedBy") or {}
     event = started.get("event")
@@ -120,11 +124,14 @@ def build_run(view: Mapping[str, Any]) -> RenderableType:
     parts += [Text(f"  {name:<11} {value}") for name, value in facts if value]
     if view["steps"]:
         parts += [Text(), build_steps_table(view["steps"])]
-    return Group(*parts, build_ending(view))
+    return Group(*parts)
 
 
 def build_ending(view: Mapping[str, Any]) -> RenderableType:
-    """How a run ended: its problem, or its output as JSON; nothing while it goes on."""
+    """How a run ended: its problem, or its output as JSON; nothing while it goes on.
+
+    Print it with `soft_wrap=True`: a line break of ours inside a string would break the JSON.
+    """
     parts: list[RenderableType] = []
     problem = problem_lines(view.get("problem"))
     if problem:

@@ -113,7 +113,7 @@ def _report(order: Order, view: dict[str, Any]) -> int:
         if not console.is_terminal:
             console.print()
             console.print(rendering.build_live(view))
-        console.print(rendering.build_ending(view))
+        console.print(rendering.build_ending(view), soft_wrap=True)
     return Outcome.DONE if view["state"] == "Succeeded" else Outcome.FAILED
 
 

@@ -137,9 +137,9 @@ def _check_input(definition: Definition, value: Any, what: str) -> None:
 
 def _malformed(file: str, error: MalformedEvent) -> str:
     problem = error.problem
-    lines = [f"  {each.path}: {each.message}" for each in problem.errors]
     source = "standard input" if file == "-" else file
-    return "\n".join([f"{source} is no CloudEvent: {problem.detail or problem.title}", *lines])
+    lines = "".join(f"\n  {each.path}: {each.message}" for each in problem.errors)
+    return f"{source} is no CloudEvent:{lines or f' {problem.detail or problem.title}'}"
 
 
 def _no_match(candidates: Sequence[LoadedWorkflow], event: CloudEvent) -> str:

@@ -1,6 +1,7 @@
 """What runs, steps and log entries look like to a person."""
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ def test_a_run_shows_what_started_it_its_steps_and_its_problem() -> None:
     assert "started by  event order-created (order 1 from /shop)" in text
     assert "price  Failed     Failure  1         cold   812 ms  This order costs nothing" in text
     assert "3/10 items, 1 failed" in text
+    assert "This order costs nothing" in _text(rendering.build_ending(VIEW))
 
 
 def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
@@ -96,7 +98,32 @@ def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
 def test_a_runs_output_is_printed_as_json() -> None:
     view = VIEW | {"state": "Succeeded", "problem": None, "output": {"total": "[bold]19"}}
 
-    assert '{\n  "total": "[bold]19"\n}' in _text(rendering.build_run(view))
+    assert '{\n  "total": "[bold]19"\n}' in _text(rendering.build_ending(view))
+
+
+def test_no_line_is_broken_inside_an_output_however_narrow_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = {"told": "3 orders were late " * 40}
+
+    Console(width=40).print(rendering.build_ending({"output": output}), soft_wrap=True)
+
+    assert output == json.loads(capsys.readouterr().out)
+
+
+def test_an_expression_that_failed_is_shown_with_its_step() -> None:
+    problem = {
+        "title": "An expression failed",
+        "detail": "Key not found in map",
+        "step": "confirm",
+        "expression": "${steps.price.output.totl}",
+    }
+
+    assert rendering.problem_lines(problem) == [
+        "An expression failed: Key not found in map",
+        "  step: confirm",
+        "  expression: ${steps.price.output.totl}",
+    ]
 
 
 def test_runs_are_listed_with_their_states() -> None:

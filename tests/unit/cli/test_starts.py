@@ -88,7 +88,7 @@ def test_an_event_starts_the_workflow_whose_trigger_matches(tmp_path: Path) -> N
         ({"name": "shop", "given": '{"amount": "x"}'}, "amount: 'x' is not of type 'integer'"),
         ({"event": EVENT | {"data": {}}}, "trigger ordered cannot make an input of the event"),
         ({"event": EVENT | {"data": {"amount": "x"}}}, "does not fit inputSchema of shop"),
-        ({"event": {**EVENT, "id": ""}}, "is no CloudEvent"),
+        ({"event": {**EVENT, "id": ""}}, "is no CloudEvent:\n  id: "),
         ({"event": "nowhere.json"}, "nowhere.json cannot be read"),
     ],
 )
