@@ -165,6 +165,10 @@ class World:
             assert asyncio.get_running_loop().time() < end, left
             await asyncio.sleep(0.005)
 
+    async def due_at(self, member: str) -> int:
+        """When an entry is due, in ms."""
+        return int(await self.store._connection.command("ZSCORE", "awf:{00}:due", member))
+
     async def _due(self) -> set[str]:
         found = await self.store._connection.command("ZRANGE", "awf:{00}:due", 0, -1)
         return {member.decode() for member in found if not member.startswith(b"purge|")}
