@@ -1,6 +1,6 @@
 """What a warm function host adds to a handler: forked child, worker, and a heavy import shared.
 
-    python bench/bench_function_host.py [--calls N]
+    python bench/function_host.py [--calls N]
 
 Starts a real host whose handlers' module imports pandas, and posts step requests one after the
 other over one connection. Prints the milliseconds from request to answer, and beside them what a
