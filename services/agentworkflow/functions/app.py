@@ -3,6 +3,7 @@
 No framework: five routes do not pay for the import of one.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -47,7 +48,13 @@ class App:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        answer = await self._answer(scope, receive)
+        try:
+            answer = await self._answer(scope, receive)
+        except asyncio.CancelledError:
+            if not self.is_leaving:
+                raise
+            # Told to stop twice. It is no fault of this host: a traceback would look like one.
+            answer = _problem(503, "Stopped", "this host was told to stop before the answer came")
         headers = [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers.items()

@@ -142,6 +142,7 @@ def test_a_second_sigterm_gives_up_what_is_in_flight(
     assert host.process.wait(15) == 0
     assert [pid for pid in everything if running(pid)] == []
     reply()
+    assert "Traceback" not in host.log_file.read_text()
 
 
 def _accepts(host: Any) -> bool:
