@@ -22,7 +22,7 @@ def list_workflows(engine: EngineAddress, *, as_json: bool) -> None:
     if as_json:
         _print_json(found)
         return
-    rendering.build_console().print(rendering.build_workflows_table(found))
+    rendering.print_list(rendering.build_console(), rendering.build_workflows_table(found))
 
 
 def list_runs(
@@ -40,7 +40,7 @@ def list_runs(
     if as_json:
         _print_json(found)
     elif found:
-        rendering.build_console().print(rendering.build_runs_table(found))
+        rendering.print_list(rendering.build_console(), rendering.build_runs_table(found))
     else:
         typer.echo("no runs")
 
@@ -84,7 +84,7 @@ def list_dead_letters(engine: EngineAddress, *, limit: int, as_json: bool) -> No
     if as_json:
         _print_json(found)
     elif found:
-        rendering.build_console().print(rendering.build_dead_letters_table(found))
+        rendering.print_list(rendering.build_console(), rendering.build_dead_letters_table(found))
     else:
         typer.echo("no dead letters")
 

@@ -20,6 +20,7 @@ _STYLES = {
 }
 _WIDEST_VALUE = 60
 _PIPE_WIDTH = 200
+_WIDEST_LIST = 10_000
 _SECOND, _MINUTE, _HOUR = 1_000, 60_000, 3_600_000
 _PRECISE = 10_000
 
@@ -30,6 +31,16 @@ def build_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console = Console(stderr=stderr, highlight=False, width=_PIPE_WIDTH)
     return console
+
+
+def print_list(console: Console, table: Table) -> None:
+    """Print a list with nothing cut: where it is wider than the terminal, its lines are broken.
+
+    A run's id that lost its end, or a state that lost half its letters, would be of no use.
+    """
+    unbounded = console.options.update(width=_WIDEST_LIST)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table, crop=False)
 
 
 def duration_text(milliseconds: float | None) -> str:

@@ -130,6 +130,14 @@ def test_runs_are_listed_with_their_states() -> None:
     assert "shop      Failed  StepFailed  ada" in _text(rendering.build_runs_table([VIEW]))
 
 
+def test_a_list_wider_than_the_terminal_loses_no_letter() -> None:
+    output = io.StringIO()
+
+    rendering.print_list(Console(file=output, width=40), rendering.build_runs_table([VIEW]))
+
+    assert f"{VIEW['run']}  shop      Failed  StepFailed  ada" in output.getvalue()
+
+
 def test_a_log_entry_is_one_line() -> None:
     entry = {
         "type": "step.completed",
