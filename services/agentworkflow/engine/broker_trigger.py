@@ -297,10 +297,11 @@ class TriggerLoop:
                 self.counts.retried += 1
                 await self._postpone(entry, verdict)
             case GiveUp(dead):
+                # Not its address: that of a start is signed, and a log is no place for it.
                 _log.warning(
-                    "trigger %s: %s answered %s to event %s of %s; it goes to the dead letters",
+                    "trigger %s: its subscriber answered %s to event %s of %s; "
+                    "it goes to the dead letters",
                     self._group,
-                    subscription.url,
                     answer.status,
                     event.id,
                     event.source,

@@ -89,6 +89,20 @@ async def test_any_other_answer_is_dead_lettered_at_once(world: World, code: int
     assert letter.data == {"n": 1}
 
 
+async def test_the_log_of_a_dead_letter_does_not_hold_the_signed_address(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink, dead = (
+        await world.subscriber(lambda _: Response(status_code=400)),
+        await world.subscriber(),
+    )
+    await world.trigger("t", sink, dead_letter_url=dead.url)
+    await world.send(make_event(1))
+    await dead.got(1)
+    assert "answered 400" in caplog.text
+    assert sink.url not in caplog.text
+
+
 async def test_a_subscriber_that_does_not_listen_is_retried_and_counts_as_500(
     world: World,
 ) -> None:
