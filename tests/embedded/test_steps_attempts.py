@@ -74,7 +74,7 @@ WORKFLOWS = {
     """,
     "overrun": """
         functions:
-          - {name: slow, handler: "step_functions:slow", timeout: 300ms,
+          - {name: slow, handler: "step_functions:slow", timeout: 1s,
              retry: {limit: 1, delay: 10ms}}
         steps:
           - {name: try, function: slow, input: {seconds: 30, name: x, trail: "${input.trail}"}}

@@ -41,9 +41,10 @@ WORKFLOWS = {
     """,
     "fail-beside": """
         steps:
-          - {name: bad, function: refuse, needs: [soon], input: {title: Too late}}
-          - {name: soon, function: slow, input: {seconds: 0.2}}
-          - {name: busy, function: slow, input: {seconds: 1.5, name: busy, trail: "${input.trail}"}}
+          - {name: busy, function: hold,
+             input: {name: busy, trail: "${input.trail}", until: "${input.until}"}}
+          - {name: begun, function: hold, input: {until: "${input.trail}"}}
+          - {name: bad, function: refuse, needs: [begun], input: {title: Too late}}
           - {name: after, function: slow, needs: [busy],
              input: {seconds: 0, name: after, trail: "${input.trail}"}}
     """,
@@ -134,12 +135,14 @@ def test_attempts_that_still_run_when_the_run_fails_run_on_and_get_no_successor(
 ) -> None:
     trail = tmp_path / "trail"
 
-    view = engine.run("fail-beside", {"trail": str(trail)})
+    release = tmp_path / "release"
+
+    view = engine.run("fail-beside", {"trail": str(trail), "until": str(release)})
 
     assert (view["state"], view["reason"]) == ("Failed", "StepFailed")
     assert view["problem"]["title"] == "Too late"
-    before = _steps(view)
-    assert before["busy"]["state"] == "Cancelled"
+    assert _steps(view)["busy"]["state"] == "Cancelled"
+    release.touch()
     engine.poll("the handler's own end", lambda: "end busy" in trail.read_text())
     # Its answer is ignored: a second run, started after it, ends while nothing changes here.
     engine.run("no-input")

@@ -77,6 +77,15 @@ def slow(seconds: float, trail: str = "", name: str = "") -> str:
     return name
 
 
+def hold(until: str, trail: str = "", name: str = "") -> str:
+    """Be at work until a file is there, and leave a line in the trail at both ends."""
+    _leave(trail, f"start {name}")
+    while not Path(until).exists():
+        time.sleep(0.02)
+    _leave(trail, f"end {name}")
+    return name
+
+
 def _leave(trail: str, line: str) -> None:
     if trail:
         with Path(trail).open("a", encoding="utf-8") as file:
