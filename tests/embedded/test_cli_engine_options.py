@@ -1,9 +1,14 @@
 """The options that choose what an engine is made of: store, broker, ports, and other languages."""
 
+import base64
+import hmac
 import json
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +144,48 @@ def test_a_redis_that_does_not_answer_is_told(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_webhook_that_dev_allows_is_told_how_a_run_ends_signed_by_the_kept_secret(
+    tmp_path: Path,
+) -> None:
+    told: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            told.put(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{receiver.server_port}"
+        arguments = ["--webhook-host", place]
+        with LocalEngine(_write(tmp_path), data_dir=tmp_path / "d", arguments=arguments) as engine:
+            answer = engine.http.post(
+                "/v1/namespaces/default/workflows/shop/runs",
+                params={"webhook": f"http://{place}/told"},
+                json={"article": "tea"},
+            )
+            headers, body = told.get(timeout=30)
+            refused = engine.http.post(
+                "/v1/namespaces/default/workflows/shop/runs",
+                params={"webhook": "http://127.0.0.2:1/"},
+                json={"article": "tea"},
+            )
+        receiver.shutdown()
+    pushed = json.loads(body)
+    assert (pushed["type"], pushed["data"]["run"]) == ("run.finished", answer.json()["run"])
+    secret = (tmp_path / "d" / "webhook.secret").read_text().strip()
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert refused.status_code == 422
 
 
 def test_a_lossy_broker_loses_events_and_doubles_no_run(tmp_path: Path) -> None:

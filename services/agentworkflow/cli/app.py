@@ -150,6 +150,14 @@ def dev(
     ] = None,
     secrets: Secrets = None,
     command: Commands = None,
+    webhook_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--webhook-host",
+            metavar="HOST[:PORT]",
+            help="Host webhooks may go to; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Run workflows and stay up: reload on change, scale functions to zero when idle."""
     from agentworkflow.cli.serving import Stay, serve
@@ -163,6 +171,7 @@ def dev(
         redis_url=redis_url,
         secrets=secrets,
         commands=tuple(command or ()),
+        webhook_hosts=tuple(webhook_host or ()),
     )
     raise typer.Exit(serve(stay))
 

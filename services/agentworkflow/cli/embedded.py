@@ -15,6 +15,7 @@ from agentworkflow.cli.checking import LoadedWorkflow
 from agentworkflow.cli.client import ApiClient
 from agentworkflow.cli.errors import CommandError, Outcome
 from agentworkflow.dispatcher.keys import UnsafeAddressError
+from agentworkflow.dispatcher.settings import Settings as DispatcherSettings
 from agentworkflow.engine.data_dir import DataDirError
 from agentworkflow.engine.engine import Engine, LocalWorkflow
 from agentworkflow.engine.lossy import Lossy
@@ -42,6 +43,7 @@ class EngineOptions:
         redis_url: a Redis instead of the embedded Valkey.
         secrets: directory with `name/key` files.
         commands: by function, what starts its server.
+        webhook_hosts: hosts that are told how runs end; on one machine they may be private.
     """
 
     data_dir: Path | None = None
@@ -51,6 +53,7 @@ class EngineOptions:
     redis_url: str | None = None
     secrets: Path | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
+    webhook_hosts: tuple[str, ...] = ()
 
 
 class Embedded:
@@ -63,6 +66,7 @@ class Embedded:
 
     def __init__(self, options: EngineOptions, *, on_output: Callable[[str], None]) -> None:
         self._on_output = on_output
+        self._options = options
         self._engine = Engine(
             EngineSettings(
                 data_dir=options.data_dir or default_data_dir(),
@@ -72,6 +76,10 @@ class Embedded:
                 lossy=Lossy() if options.lossy else None,
                 secrets_dir=options.secrets,
                 commands=options.commands,
+                dispatcher=DispatcherSettings(
+                    webhook_hosts=options.webhook_hosts,
+                    webhook_private_hosts=options.webhook_hosts,
+                ),
                 on_line=self._on_line,
             )
         )
@@ -125,6 +133,9 @@ class Embedded:
             f"API      {urls['api']}   (its pages: {urls['api']}/docs)",
             f"Events   {urls['broker']}/default/default",
         ]
+        if self._options.webhook_hosts:
+            secret = self._engine.webhook_secret_file
+            lines.append(f"Webhooks {', '.join(self._options.webhook_hosts)}, signed by {secret}")
         for owner, workflow in sorted(self._engine.served.items()):
             namespace, name = owner.split("/", 1)
             lines.append("")

@@ -30,6 +30,7 @@ class Stay:
     redis_url: str | None = None
     secrets: Path | None = None
     commands: tuple[str, ...] = ()
+    webhook_hosts: tuple[str, ...] = ()
 
 
 def load(files: Sequence[Path]) -> tuple[LoadedWorkflow, ...]:
@@ -59,6 +60,7 @@ def serve(stay: Stay) -> int:
         redis_url=stay.redis_url,
         secrets=stay.secrets,
         commands=parse_pairs(stay.commands, "--command"),
+        webhook_hosts=stay.webhook_hosts,
     )
     workflows = load(stay.files)
     run_until_interrupted(_serve(stay, options, workflows))

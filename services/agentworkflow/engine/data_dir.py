@@ -4,6 +4,7 @@ Layout: ``engine.lock``, ``engine.json`` (while an engine runs), ``engine.key`` 
 ``applied.json``, ``tables/``, ``logs/``, ``store/`` (the embedded Valkey).
 """
 
+import base64
 import fcntl
 import json
 import os
@@ -104,6 +105,19 @@ class DataDir:
             return str(kept["name"]), str(kept["secret"])
         except (ValueError, KeyError) as error:
             raise DataDirError(f"{path} is damaged: remove it to have another drawn") from error
+
+    @property
+    def webhook_secret_file(self) -> Path:
+        """Where the secret that signs webhooks is, for who receives them."""
+        return self.path / "webhook.secret"
+
+    def webhook_secret(self) -> str:
+        """The secret that signs webhooks, drawn once for the directory."""
+        path = self.webhook_secret_file
+        if not path.exists():
+            drawn = base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+            self._write_new(path, f"whsec_{drawn}\n")
+        return path.read_text(encoding="utf-8").strip()
 
     def announce_engine(self, urls: Mapping[str, str]) -> None:
         """Say where the engine is, for the commands that ask it."""

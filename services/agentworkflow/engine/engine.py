@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -70,6 +71,11 @@ class Engine:
     def urls(self) -> Mapping[str, str]:
         """Base URLs: ``api``, ``events`` (the event port) and ``broker`` (the ingress)."""
         return dict(self._urls)
+
+    @property
+    def webhook_secret_file(self) -> Path:
+        """Where the secret is that signs webhooks, if none was given."""
+        return DataDir(self._settings.data_dir).webhook_secret_file
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -171,8 +177,11 @@ class Engine:
 
         hosts = Hosts(data, commands=settings.commands, on_line=settings.on_line)
         stack.push_async_callback(hosts.aclose)
+        pushing = settings.dispatcher
+        if pushing.webhook_hosts and pushing.webhook_secret is None:
+            pushing = replace(pushing, webhook_secret=data.webhook_secret())
         dispatching = replace(
-            settings.dispatcher,
+            pushing,
             redis_url=redis_url,
             shards=1,
             host=settings.host,
