@@ -24,9 +24,9 @@ dev: env  ## keep examples/order-insights running, reloading on change
 
 test: env  ## every test that needs no cluster; says what it skipped and why (T=path for some)
 ifdef T
-	@$(BIN)/pytest -n $(WORKERS) $(T)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(T)
 else
-	@PYTHONPATH=.ci $(BIN)/pytest -n $(WORKERS) --cov --cov-config=.ci/coverage.ini --cov-report= -p coverage_floor tests examples
+	@PYTHONPATH=.ci $(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-config=.ci/coverage.ini --cov-report= -p coverage_floor tests examples
 endif
 
 check: env  ## lint, format, types, layers, and that generated files are fresh
