@@ -191,6 +191,49 @@ async def test_a_large_result_of_a_real_host_is_kept_by_reference_and_served(
     assert response.json() == "x" * 400_000
 
 
+_LARGE = "x" * 400_000
+_NEXT = {"name": "next", "function": "analyze", "needs": ["make"]}
+
+
+@pytest.mark.parametrize(
+    ("following", "output", "expected"),
+    [
+        ([], None, {"make": _LARGE}),
+        ([], {"all": "${steps.make.output}"}, {"all": _LARGE}),
+        ([], "${size(steps.make.output)}", len(_LARGE)),
+        (
+            [_NEXT | {"input": {"order": "${steps.make.output}"}}],
+            None,
+            {"next": {"order": _LARGE, "revenue": 2.0}},
+        ),
+    ],
+    ids=["default output", "in an object", "in an expression", "input of the next step"],
+)
+async def test_a_large_result_reaches_whatever_reads_it_next(
+    dispatcher: Any, host: str, following: list[dict[str, Any]], output: Any, expected: Any
+) -> None:
+    await dispatcher.publish(
+        "large",
+        {
+            "functions": [
+                {"name": "large", "handler": "api_functions:large"},
+                {"name": "analyze", "handler": "api_functions:analyze"},
+            ],
+            "steps": [
+                {"name": "make", "function": "large", "input": {"size": len(_LARGE)}},
+                *following,
+            ],
+            **({} if output is None else {"output": output}),
+        },
+        functions={"large": [host], "analyze": [host]},
+    )
+    run = await dispatcher.start("large")
+    view = await dispatcher.finished(run)
+    assert view["state"] == "Succeeded", view
+    response = await dispatcher.api.get(f"{RUNS}/{run}/result")
+    assert response.json() == expected
+
+
 async def test_a_real_host_runs_a_step_and_its_failure_is_shown(dispatcher: Any, host: str) -> None:
     await dispatcher.publish(
         "shop",

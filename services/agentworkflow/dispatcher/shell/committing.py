@@ -36,7 +36,8 @@ class Step:
         run: the run with all of them.
         events: what was folded, with large values already beside.
         blobs: those values by digest.
-        fresh: every value of the events, by entry and field, before it can be read back.
+        fresh: every value of the events, by entry and field, before it can be read back; one that
+            a host keeps beside the log as its `Blob`.
     """
 
     run: Run
@@ -72,6 +73,8 @@ def _values(event: Event) -> Iterator[tuple[str, Any]]:
         value = getattr(event, name, None)
         if isinstance(value, Inline):
             yield name, value.value
+        elif isinstance(value, Blob):
+            yield name, value
     problem = getattr(event, "problem", None)
     if problem is not None:
         yield "problem", dict(problem)

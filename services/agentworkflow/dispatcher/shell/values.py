@@ -52,7 +52,8 @@ class Loader:
             sizes: of each, as JSON, in bytes.
         """
         for (field, value), size in zip(fresh.items(), sizes, strict=True):
-            self._keep(run, field, value, size)
+            if not isinstance(value, Blob):
+                self._keep(run, field, value, size)
 
     async def load(
         self, run: Run, parts: Iterable[Part], fresh: Mapping[EntryField, Any] | None = None
@@ -62,12 +63,14 @@ class Loader:
         Args:
             run: the run, perhaps with events that are not stored yet.
             parts: what to load.
-            fresh: the values of those events.
+            fresh: the values of those events; what is kept beside the log as its `Blob`.
         """
         wanted = {part: fields_of_part(run, part) for part in parts}
-        known = dict(fresh or {})
-        fields = {f for found in wanted.values() for f in found} - known.keys()
-        read = known | await self._read(run.id, fields)
+        fields = {f for found in wanted.values() for f in found}
+        known = {f: value for f, value in (fresh or {}).items() if f in fields}
+        beside = {f: value for f, value in known.items() if isinstance(value, Blob)}
+        read = known | await self._read(run.id, fields - known.keys())
+        read |= await self._blobs(run.id, beside)
         return {part: value_of_part(run, part, read) for part in wanted}
 
     async def load_small(self, run: Run, parts: Iterable[Part]) -> dict[Part, Any]:
@@ -122,10 +125,11 @@ class Loader:
                 elif isinstance(value, Blob):
                     large[field] = value
                 # Anything else is a reference: the part that it names is read instead.
-        if blobs:
-            bodies = await asyncio.gather(*(self._blob(run, f, b) for f, b in large.items()))
-            return found | dict(zip(large, bodies, strict=True))
-        return found | large
+        return found | (await self._blobs(run, large) if blobs else large)
+
+    async def _blobs(self, run: str, large: Mapping[EntryField, Blob]) -> dict[EntryField, Any]:
+        bodies = await asyncio.gather(*(self._blob(run, f, b) for f, b in large.items()))
+        return dict(zip(large, bodies, strict=True))
 
     async def _blob(self, run: str, field: EntryField, blob: Blob) -> Any:
         body = await self._store.get_blob(run, blob.digest)
