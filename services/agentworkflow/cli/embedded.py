@@ -1,20 +1,17 @@
 """An engine inside this process, as `run` and `dev` use it; its faults become sentences here."""
 
-import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import structlog
+from typing import Self
 
 from agentworkflow.cli.checking import LoadedWorkflow
 from agentworkflow.cli.client import ApiClient
 from agentworkflow.cli.errors import CommandError, Outcome
 from agentworkflow.dispatcher.keys import UnsafeAddressError
+from agentworkflow.dispatcher.logs import configure_logs
 from agentworkflow.dispatcher.settings import Settings as DispatcherSettings
 from agentworkflow.engine.data_dir import DataDirError
 from agentworkflow.engine.engine import Engine, LocalWorkflow
@@ -85,7 +82,8 @@ class Embedded:
         )
 
     async def __aenter__(self) -> Self:
-        _configure_logs()
+        # Warnings only: what the functions print is what a person came for.
+        configure_logs("WARNING", for_people=True)
         with _as_sentences():
             await self._engine.start()
         return self
@@ -173,27 +171,3 @@ def _sentence(error: Exception) -> str:
     # An OSError of ours begins with its number, which is nothing to a reader.
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{text[:1].lower()}{text[1:].rstrip('.')}."
-
-
-def _configure_logs() -> None:
-    """Warnings of the engine on standard error, as a person reads them."""
-    shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.format_exc_info]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)

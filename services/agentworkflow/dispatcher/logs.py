@@ -1,4 +1,4 @@
-"""Logs as one JSON object per line on standard error, those of libraries too."""
+"""Logs on standard error, those of libraries too: JSON for machines, lines for people."""
 
 import logging
 import sys
@@ -14,12 +14,28 @@ _SHARED: Final[tuple[Any, ...]] = (
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,
 )
+_PLAIN: Final[tuple[Any, ...]] = (
+    structlog.stdlib.add_log_level,
+    structlog.processors.format_exc_info,
+)
 
 
-def configure_logs(level: str = "INFO") -> None:
-    """Send every log of this process through one formatter."""
+def configure_logs(level: str = "INFO", *, for_people: bool = False) -> None:
+    """Send every log of this process through one formatter.
+
+    Args:
+        level: the least that is shown.
+        for_people: plain lines without a time, as a command on a terminal says them; otherwise
+            one JSON object per line.
+    """
+    shared = _PLAIN if for_people else _SHARED
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
+        if for_people
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -27,10 +43,10 @@ def configure_logs(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                renderer,
             ],
         )
     )

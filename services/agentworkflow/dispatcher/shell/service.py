@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
@@ -147,7 +147,8 @@ class Runs:
         self, namespace: str, run: str, after: str = "0-0", limit: int = 500
     ) -> list[tuple[str, dict[str, Any]]]:
         """Entries after a stream id, projected."""
-        await self._known(namespace, run)
+        # Whether it belongs to the namespace never changes, so a cached run will do.
+        await self._found(namespace, run, self._folder.get)
         async with _store_errors():
             entries = await self._store.read_log(run, after, limit)
         return [(stream_id, project_entry(text)) for stream_id, text in entries]
@@ -276,10 +277,13 @@ class Runs:
 
     async def _of(self, namespace: str, run: str) -> Run:
         """The run as the store has it now, if it belongs to the namespace."""
+        return await self._found(namespace, run, self._folder.fresh)
+
+    async def _found(self, namespace: str, run: str, read: Callable[[str], Awaitable[Run]]) -> Run:
         if not is_run_id(run):
             raise UnknownRun(_unknown(run))
         try:
-            known = await self._folder.fresh(run)
+            known = await read(run)
         except RunGone as error:
             raise UnknownRun(_unknown(run)) from error
         except StoreUnavailable as error:
@@ -287,19 +291,6 @@ class Runs:
         if known.namespace != namespace:
             raise UnknownRun(_unknown(run))
         return known
-
-    async def _known(self, namespace: str, run: str) -> None:
-        """Whether the run belongs to the namespace; its state is not asked for."""
-        if not is_run_id(run):
-            raise UnknownRun(_unknown(run))
-        try:
-            known = await self._folder.get(run)
-        except RunGone as error:
-            raise UnknownRun(_unknown(run)) from error
-        except StoreUnavailable as error:
-            raise Unavailable(str(error)) from error
-        if known.namespace != namespace:
-            raise UnknownRun(_unknown(run))
 
     async def _open(self, namespace: str, run: str) -> Run:
         known = await self._of(namespace, run)
