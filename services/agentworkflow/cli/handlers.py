@@ -60,7 +60,7 @@ def _describe(table: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(table, file)
         file.flush()
-        command = [sys.executable, "-m", "agentworkflow.functions", "--describe"]
+        command = [sys.executable, "-P", "-m", "agentworkflow.functions", "--describe"]
         try:
             done = subprocess.run(
                 [*command, "--table", file.name],

@@ -212,7 +212,8 @@ class _Host:
 
     def _spawn(self) -> None:
         spec = self._spec
-        command = [sys.executable, "-m", "agentworkflow.functions", "--table", str(spec.table)]
+        command = [sys.executable, "-P", "-m", "agentworkflow.functions"]
+        command += ["--table", str(spec.table)]
         command += ["--fd", str(self._listener.fileno())]
         if not self._warm:
             command += ["--idle-exit", f"{spec.idle_exit:g}"]

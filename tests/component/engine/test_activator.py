@@ -98,6 +98,14 @@ async def test_no_process_exists_before_the_first_connection(
     assert list(activator.pids()) == ["default/w/where"]
 
 
+async def test_a_users_module_named_like_one_of_pythons_does_not_replace_it_in_the_host(
+    activator: Activator, tmp_path: Path
+) -> None:
+    (tmp_path / "http.py").write_text("raise SystemExit('imported by the front')\n", "utf-8")
+    url = activator.open(make_spec(tmp_path))
+    assert (await call(url, n=7))["n"] == 7
+
+
 async def test_an_idle_host_leaves_and_the_next_connection_brings_it_back(
     activator: Activator, tmp_path: Path
 ) -> None:
