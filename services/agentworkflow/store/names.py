@@ -16,6 +16,7 @@ __all__ = [
     "REGISTRY_VERSION",
     "active",
     "blobs",
+    "claim",
     "dead_letter_order",
     "dead_letters",
     "definition",
@@ -79,6 +80,11 @@ def log(run: str) -> str:
 def blobs(run: str) -> str:
     """HASH digest → bytes: values of a run that are too big for its log."""
     return _in_shard(parse_shard(run), f"blob:{run}")
+
+
+def claim(anchor: str) -> str:
+    """STRING with a time to live: which session's run an event started."""
+    return _in_shard(parse_shard(anchor), f"claim:{anchor}")
 
 
 def tombstone(run: str) -> str:

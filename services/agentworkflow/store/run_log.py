@@ -75,6 +75,18 @@ class RunLog:
                 )
         raise StoreError(f"start of {start.run} got a reply that it does not know: {reply!r}")
 
+    async def claim_event(self, anchor: str, claim: str) -> str:
+        """Say what an event starts, unless that was said before; returns what holds.
+
+        Args:
+            anchor: The id that a run of the event has without a session.
+            claim: What the event starts, for whoever asks after us.
+        """
+        key = names.claim(anchor)
+        await self._connection.command("SET", key, claim, "NX", "PX", self._tombstone_ms)
+        found = optional_text(await self._connection.command("GET", key))
+        return claim if found is None else found
+
     async def commit(self, commit: Commit) -> CommitResult:
         """Append to a run if it is still at `expected`.  Safe to repeat with the same `Commit`.
 

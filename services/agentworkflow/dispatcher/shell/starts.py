@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from dataclasses import replace
 from typing import Final
 
 from agentworkflow.dispatcher.ports import (
@@ -65,6 +66,7 @@ class Starts:
         definition = self._catalog.get(command.namespace, command.workflow).definition
         _check(command, definition)
         self._definitions.remember(definition)
+        command = await self._claimed(command, definition)
         run = _run_id(command, self._store.shards)
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         state = SessionState()
@@ -89,6 +91,21 @@ class Starts:
             return self._ticket(result, start, requested, begun, now)
         message = f"Session {command.session!r} is changing too fast at this moment."
         raise Unavailable(message)
+
+    async def _claimed(self, command: StartCommand, definition: Definition) -> StartCommand:
+        """The start with the session that the event's first start had.
+
+        A run lives in its session's shard, so triggers that give one event different sessions would
+        make runs in different shards, where no script sees both. The first start says in the
+        shard of the event alone which session it is.
+        """
+        event = command.started_by.event
+        may_differ = any(trigger.session is not None for trigger in definition.triggers.values())
+        if event is None or self._store.shards == 1 or not may_differ:
+            return command
+        anchor = _run_id(replace(command, session=None), self._store.shards)
+        claim = await self._store.claim_event(anchor, json.dumps(command.session))
+        return replace(command, session=json.loads(claim))
 
     async def _ask(self, start: Start) -> StartResult:
         try:
