@@ -345,6 +345,27 @@ async def test_a_withdrawn_workflow_cancels_its_runs_and_takes_no_events(
     assert engine.served == {}
 
 
+async def test_a_function_that_leaves_and_comes_back_is_served_on(
+    place: Place, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentworkflow.engine.workflows._LOOK", 0.05)
+    other = '{name: other, handler: "made:double", retry: {limit: 0}}'
+    both = WAITING.replace("functions: [", f"functions: [{other}, ")
+    calling = both.replace("steps: [", "steps: [{name: first, function: other, input: {n: 1}}, ")
+    await engine.apply([place.workflow(both)])
+    run = await start_run(engine, "waits", name="go")
+    await until((place.folder / "go.begun").exists)
+    await engine.apply([place.workflow(WAITING)])
+    await engine.apply([place.workflow(calling)])
+    (place.folder / "go").touch()
+    await finished(engine, run)
+    # What was put off while runs went on, ten looks of it, must not end the function now.
+    last = asyncio.get_running_loop().time() + 0.5
+    while asyncio.get_running_loop().time() < last:
+        view = await finished(engine, await start_run(engine, "waits", name="go"))
+        assert view["state"] == "Succeeded", json.dumps(view)
+
+
 async def test_a_workflow_that_moves_to_another_broker_leaves_the_first(
     place: Place, engine: Engine
 ) -> None:

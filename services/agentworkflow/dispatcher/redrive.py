@@ -1,23 +1,25 @@
 """Sends a dead letter again, to where it was going and nowhere else, and drops it if it arrived."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx2
 
-from agentworkflow.dispatcher.event_starts import EventStarts, find_trigger
+from agentworkflow.dispatcher.event_starts import EventStarts, depth_of, find_trigger
 from agentworkflow.dispatcher.ports import DeadLetter
 from agentworkflow.dispatcher.problems import Refused
 from agentworkflow.dispatcher.push import Pusher, Undelivered
 from agentworkflow.dispatcher.services import Services
 from agentworkflow.events import CloudEvent
 from agentworkflow.events.http import MalformedEvent, decode, encode_binary, from_json
+from agentworkflow.events.types import AWF_DEPTH
+from agentworkflow.workflow.models import AgentWorkflow
 
 # A function from zero: its start and its handler's own limit, as Knative cuts a post.
 _FUNCTION_TIMEOUT: Final = httpx2.Timeout(600.0, connect=10.0)
 _OK: Final = range(200, 300)
-_NO_CONTENT: Final = 204
 
 
 class Redrive:
@@ -66,10 +68,11 @@ class Redrive:
         if not addresses:
             raise _undelivered(f"The function {spec.function} has no address.")
         # The last address is the function's own; a pool's may have no free slot.
-        path = f"/functions/{quote(spec.function)}/triggers/{quote(spec.name)}"
+        path = _path_of(published.resource, spec.function, spec.name)
         reply = await self._call(addresses[-1].rstrip("/") + path, event)
         if reply is None:
             return {}
+        reply = reply.with_extensions({AWF_DEPTH: depth_of(event) + 1})
         broker = published.resource.spec.broker.name
         publication = await self._services.runs.accept_event(letter.namespace, broker, reply)
         return {"publication": publication}
@@ -84,7 +87,9 @@ class Redrive:
             raise _undelivered(f"{url}: {type(error).__name__}: {error}") from error
         if response.status_code not in _OK:
             raise _undelivered(f"{url} answered {response.status_code}: {response.text[:300]}")
-        if response.status_code == _NO_CONTENT or not response.content:
+        replied = response.content or "ce-specversion" in response.headers
+        if response.status_code != HTTPStatus.OK or not replied:
+            # A reply in a 202 is ignored, as a Broker does.
             return None
         try:
             return decode(response.headers.multi_items(), response.content)
@@ -99,6 +104,15 @@ class Redrive:
             await self._pusher.deliver(letter.target, str(letter.event["id"]), payload)
         except Undelivered as failure:
             raise _undelivered(str(failure)) from failure
+
+
+def _path_of(workflow: AgentWorkflow, function: str, trigger: str) -> str:
+    """Below a function's address, where events of a trigger go, as a Trigger would send them."""
+    (found,) = (each for each in workflow.spec.functions if each.name == function)
+    # An image's own server knows nothing of our paths.
+    if found.handler is None:
+        return "/"
+    return f"/functions/{quote(function)}/triggers/{quote(trigger)}"
 
 
 def _undelivered(detail: str) -> Refused:

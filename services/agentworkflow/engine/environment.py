@@ -59,7 +59,7 @@ def resolve_environment(containers: Sequence[Container], files: SecretFiles) -> 
     missing: list[str] = []
     for container in containers:
         for group in container.env_from:
-            variables |= _of_group(group, files)
+            variables |= _of_group(group, files, missing)
     for container in containers:
         for variable in container.env:
             value = _of_variable(variable, files, missing)
@@ -68,10 +68,18 @@ def resolve_environment(containers: Sequence[Container], files: SecretFiles) -> 
     return Resolved(variables, tuple(missing))
 
 
-def _of_group(group: VariablesFrom, files: SecretFiles) -> dict[str, str]:
-    """All keys that are valid names; without files the inherited environment speaks."""
+def _of_group(group: VariablesFrom, files: SecretFiles, missing: list[str]) -> dict[str, str]:
+    """All keys that are valid names; without a directory the inherited environment speaks."""
     reference = group.secret_ref or group.config_map_ref
     if reference is None:
+        return {}
+    if files.directory is not None and not (files.directory / reference.name).is_dir():
+        if not reference.optional:
+            missing.append(
+                f"envFrom takes all of {reference.name}, which is not in {files.directory}: "
+                f"make the folder {reference.name} there, with one file per key, "
+                "or write optional: true"
+            )
         return {}
     found = {}
     for key in files.keys(reference.name):

@@ -157,6 +157,7 @@ class Workflows:
     async def withdraw(self, namespace: str, name: str) -> None:
         """Stop serving a workflow; its runs in flight end as Cancelled, WorkflowDeleted."""
         owner = f"{namespace}/{name}"
+        await self._keep_hosts(owner)
         served = self._served.pop(owner, None)
         self._folders.pop(owner, None)
         await self._parts.schedules.replace(owner, [])
@@ -217,6 +218,8 @@ class Workflows:
         """Open the hosts and publish the workflow."""
         parts, resource = self._parts, prepared.workflow.resource
         owner = owner_of(resource)
+        # What was to be closed later may be served again from now on.
+        await self._keep_hosts(owner)
         urls = {}
         for plan in prepared.plans:
             urls[plan.key] = await parts.hosts.open(
@@ -298,9 +301,12 @@ class Workflows:
         page = await self._parts.store.list_runs(namespace, name, state="active", limit=1)
         return bool(page.runs)
 
+    async def _keep_hosts(self, owner: str) -> None:
+        releasing = self._releases.pop(owner, None)
+        if releasing is not None:
+            await end_tasks([releasing])
+
     def _release_later(self, owner: str, keys: frozenset[str]) -> None:
-        if owner in self._releases:
-            self._releases[owner].cancel()
         self._releases[owner] = asyncio.create_task(
             self._release(owner, keys), name=f"release {owner}"
         )

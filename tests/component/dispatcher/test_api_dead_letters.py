@@ -141,6 +141,36 @@ async def test_a_letter_of_a_function_goes_to_that_function_and_its_reply_to_the
     assert json.loads(body) == {"order": "a", "revenue": 2.0}
 
 
+@pytest.mark.parametrize("status", [200, 202])
+async def test_a_letter_of_an_image_goes_to_its_own_server_and_its_reply_one_deeper(
+    dispatcher: Any, receiver: Any, event_headers: Any, status: int
+) -> None:
+    await dispatcher.publish(
+        "shop",
+        {
+            "functions": [{"name": "legacy", "image": "registry.example/legacy"}],
+            "triggers": [{"name": "upload", "function": "legacy"}],
+        },
+        functions={"legacy": [f"{receiver.url}/"]},
+        broker=f"{receiver.url}/default/default",
+    )
+    dead = event_headers("7", awfdepth="4", knativeerrorcode="503")
+    address = dispatcher.trigger("shop", "upload")
+    await dispatcher.events.post(f"{address}/dead", content=b"{}", headers=dead)
+    (letter,) = (await dispatcher.api.get(LETTERS)).json()["items"]
+    receiver.statuses.append(status)
+    receiver.reply_headers = event_headers("8")
+    response = await dispatcher.api.post(f"{LETTERS}/{letter['id']}/redrive")
+    assert response.status_code == 200, response.text
+    assert [path for path, _, _ in receiver.requests[:1]] == ["/"]
+    # A Broker ignores the reply in a 202, and so does this.
+    assert (response.json()["publication"] is not None) == (status == 200)
+    if status == 200:
+        await receiver.count(2)
+        path, headers, _ = receiver.requests[1]
+        assert (path, headers["ce-id"], headers["ce-awfdepth"]) == ("/default/default", "8", "5")
+
+
 async def test_a_letter_is_dropped(published: Any, event_headers: Any) -> None:
     letter = await bury(published, event_headers("7"))
     assert (await published.api.delete(f"{LETTERS}/{letter['id']}")).status_code == 204

@@ -106,6 +106,18 @@ def test_all_keys_of_a_secret_that_are_names_become_variables(secrets: Path) -> 
     )
 
 
+@pytest.mark.parametrize("kind", ["secretRef", "configMapRef"])
+def test_a_whole_secret_that_is_not_there_is_named_unless_it_is_optional(
+    secrets: Path, kind: str
+) -> None:
+    (missing,) = resolve(secrets, function(envFrom=[{kind: {"name": "mail"}}])).missing
+    assert "mail" in missing
+    optional = {kind: {"name": "mail", "optional": True}}
+    assert resolve(secrets, function(envFrom=[optional])) == Resolved({}, ())
+    # Without a directory, what is exported is all that there is.
+    assert resolve(None, function(envFrom=[{kind: {"name": "mail"}}])) == Resolved({}, ())
+
+
 def test_there_is_a_host_for_each_function_and_one_for_the_pool() -> None:
     plans = {plan.key: plan for plan in plan_hosts(workflow(), Path("/w"), PLACES.events)}
     assert list(plans) == [f"default/shop/{name}" for name in ("sum", "own", "legacy", "pool")]
