@@ -13,6 +13,7 @@ import uvicorn
 
 from agentworkflow.dispatcher.doorway import Doorway
 from agentworkflow.dispatcher.keys import require_safe_address
+from agentworkflow.dispatcher.request_heads import BoundedHeads
 from agentworkflow.dispatcher.settings import Settings
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Process:
         return _Server(
             uvicorn.Config(
                 doorway,
+                http=BoundedHeads,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

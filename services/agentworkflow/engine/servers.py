@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import uvicorn
 
+from agentworkflow.dispatcher.request_heads import BoundedHeads
+
 _BACKLOG: Final = 1024
 
 Application = Callable[
@@ -99,6 +101,7 @@ class Server:
             uvicorn.Config(
                 application,
                 loop="none",
+                http=BoundedHeads,
                 lifespan="on",
                 log_config=None,
                 access_log=False,

@@ -62,6 +62,46 @@ async def test_it_serves_starts_and_ends_with_nothing_in_flight(
     assert [line for line in lines if line["level"] in ("error", "critical")] == []
 
 
+async def answer_to(url: str, *pieces: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The status line and the problem that a raw connection gets."""
+    address = httpx2.URL(url)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    with contextlib.suppress(ConnectionError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    writer.close()
+    return head.splitlines()[0], json.loads(body)
+
+
+async def test_a_head_that_never_ends_is_refused_and_what_is_no_http_too(valkey_url: str) -> None:
+    async with asyncio.timeout(60), listening(valkey_url) as (_, client):
+        url = str(client.base_url)
+        endless = (b"GET / HTTP/1.1\r\nX: ", *(b"x" * 65_536 for _ in range(100)))
+        line, problem = await answer_to(url, *endless)
+        assert line == b"HTTP/1.1 431 Request Header Fields Too Large"
+        assert problem["status"] == 431
+        line, problem = await answer_to(url, b"no HTTP at all\r\n\r\n")
+        assert line == b"HTTP/1.1 400 Bad Request"
+        assert problem["title"] == "Not HTTP"
+
+
+async def test_a_head_in_pieces_and_a_large_body_after_it_are_taken(valkey_url: str) -> None:
+    body = b'{"note": "%s"}' % (b"x" * 900_000)
+    head = (
+        b"POST /v1/namespaces/default/events HTTP/1.1\r\nhost: localhost\r\n"
+        b"content-type: application/cloudevents+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    )
+    pieces = [bytes([each]) for each in head % len(body)]
+    async with asyncio.timeout(60), listening(valkey_url) as (_, client):
+        assert (await client.get("/readyz")).status_code == 200
+        line, problem = await answer_to(str(client.base_url), *pieces, body)
+        assert line == b"HTTP/1.1 400 Bad Request"
+        assert problem["title"] == "Malformed CloudEvent"
+
+
 async def test_it_ends_streams_and_answers_what_waits(valkey_url: str, dispatcher: Any) -> None:
     await dispatcher.publish("held", HELD)
     run = await dispatcher.start("held")
