@@ -92,7 +92,8 @@ async def test_a_head_in_pieces_and_a_large_body_after_it_are_taken(valkey_url: 
     body = b'{"note": "%s"}' % (b"x" * 900_000)
     head = (
         b"POST /v1/namespaces/default/events HTTP/1.1\r\nhost: localhost\r\n"
-        b"content-type: application/cloudevents+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        b"content-type: application/cloudevents+json\r\nconnection: close\r\n"
+        b"content-length: %d\r\n\r\n"
     )
     pieces = [bytes([each]) for each in head % len(body)]
     async with asyncio.timeout(60), listening(valkey_url) as (_, client):
