@@ -425,19 +425,3 @@ class DeadLetters(Protocol):
     async def remove(self, namespace: str, letter: str) -> None:
         """Drop one. Raises: UnknownDeadLetter."""
         ...
-
-
-# --- pushing ----------------------------------------------------------------------------------
-
-
-class Push(Protocol):
-    """Delivers webhooks; called for the due entry `hook|<run>`."""
-
-    async def push(self, run: str) -> float | None:
-        """Deliver what the run's log holds after the webhook's cursor.
-
-        Returns:
-            None when nothing is left: drop the due entry, unless a commit has moved it meanwhile.
-            Otherwise seconds: make it due again after them.
-        """
-        ...

@@ -22,7 +22,9 @@ class InputRefused(ValueError):  # noqa: N818 - what happened, in the protocol's
     """Data that a function does not take; `errors` says where and why."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{each.path}: {each.message}" for each in errors))
+        # An error of the whole has no path.
+        said = (f"{each.path}: {each.message}" if each.path else each.message for each in errors)
+        super().__init__("; ".join(said))
         self.errors = tuple(errors)
 
 

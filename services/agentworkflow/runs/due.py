@@ -43,11 +43,6 @@ def webhook_of(run: str) -> str:
     return f"hook|{run}"
 
 
-def purge_of(run: str) -> str:
-    """The end of a run's time to live."""
-    return f"purge|{run}"
-
-
 def user_event_of(publication: str) -> str:
     """The publication of an event that the API took."""
     return f"event|{publication}"

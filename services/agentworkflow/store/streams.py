@@ -164,11 +164,6 @@ class Streams:
             raise StreamFull(f"broker {broker} already holds {limit} events")
         return bool(answer)
 
-    async def last_tick(self, broker: str, source: str) -> int | None:
-        """When the schedule last fired, in ms since the epoch."""
-        value = await self._run(self._client.get(_keys(broker).tick(source)))
-        return None if value is None else int(value)
-
     async def open_group(self, broker: str, group: str) -> None:
         """Create the group, for events appended from now on; one that exists goes on."""
         try:
