@@ -36,6 +36,8 @@ apiVersion: agentworkflow.dev/v1alpha1
 kind: AgentWorkflow
 metadata: {name: approve}
 spec:
+  routes: [{path: /approve, host: shop.example.com}]
+  broker: {name: approvals}
   functions:
     - {name: price, handler: "shop_functions:price"}
   steps:
@@ -81,7 +83,10 @@ def test_it_prints_where_everything_is(shop: LocalEngine) -> None:
     assert shop.url in output
     assert f"{shop.url}/docs" in output
     assert "shop" in output
-    assert "approve" in output
+    assert f"  POST {shop.url}/approve   (Host: shop.example.com)\n" in output
+    # Each Broker has an address of its own.
+    assert "/default/default\n" in output
+    assert "/default/approvals\n" in output
 
 
 def test_workflows_lists_what_is_published(shop: LocalEngine, cli: Cli) -> None:

@@ -14,8 +14,9 @@ from agentworkflow.dispatcher.keys import UnsafeAddressError
 from agentworkflow.dispatcher.logs import configure_logs
 from agentworkflow.dispatcher.settings import Settings as DispatcherSettings
 from agentworkflow.engine.data_dir import DataDirError
-from agentworkflow.engine.engine import Engine, LocalWorkflow
+from agentworkflow.engine.engine import DEFAULT_BROKER, Engine, LocalWorkflow
 from agentworkflow.engine.lossy import Lossy
+from agentworkflow.engine.rendering import broker_of
 from agentworkflow.engine.servers import PortInUse
 from agentworkflow.engine.settings import EngineSettings, default_data_dir
 from agentworkflow.engine.supervisor import StoreLost
@@ -127,9 +128,11 @@ class Embedded:
     def describe(self) -> list[str]:
         """What is served and where, for the terminal."""
         urls = self._engine.urls
+        served = [each.resource for each in self._engine.served.values()]
+        brokers = sorted({broker_of(each) for each in served}) or [DEFAULT_BROKER]
         lines = [
             f"API      {urls['api']}   (its pages: {urls['api']}/docs)",
-            f"Events   {urls['broker']}/default/default",
+            *(f"Events   {urls['broker']}/{broker}" for broker in brokers),
         ]
         if self._options.webhook_hosts:
             secret = self._engine.webhook_secret_file
@@ -143,6 +146,7 @@ class Embedded:
                 lines.append(f"  POST {runs}")
             lines += [
                 f"  {route.method} {urls['api']}{route.path}"
+                + (f"   (Host: {route.host})" if route.host else "")
                 for route in workflow.resource.spec.routes
             ]
             lines += [f"  event  {trigger.name}" for trigger in workflow.resource.spec.triggers]
