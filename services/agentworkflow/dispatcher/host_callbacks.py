@@ -58,6 +58,7 @@ def build_host_routes(services: Services, settings: Settings) -> list[Route]:
     async def put_blob(request: Request) -> Response:
         digest = _digest(request)
         attempt, token = _authority(request)
+        await runs.require_attempt(attempt, token)
         content = await read_body(request, settings.max_blob)
         if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
             raise Refused(

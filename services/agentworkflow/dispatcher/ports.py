@@ -306,6 +306,10 @@ class RunService(Protocol):
         """Append progress of an attempt to its run's log. Raises: AttemptRefused."""
         ...
 
+    async def require_attempt(self, attempt: Attempt, token: str) -> None:
+        """Know who asks before anything is read from them. Raises: AttemptRefused."""
+        ...
+
     async def put_blob(self, attempt: Attempt, token: str, digest: str, content: bytes) -> None:
         """Keep an output of a running attempt; `digest` was checked. Raises: AttemptRefused."""
         ...

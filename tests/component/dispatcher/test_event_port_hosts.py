@@ -17,6 +17,10 @@ CALLS_NOBODY = {
 
 @pytest.fixture
 async def attempt(dispatcher: Any, receiver: Any) -> dict[str, str]:
+    return await begin_attempt(dispatcher, receiver)
+
+
+async def begin_attempt(dispatcher: Any, receiver: Any) -> dict[str, str]:
     """An attempt that is running, as headers; its host says nothing until the test ends."""
     receiver.statuses.extend([503] * 100)
     await dispatcher.publish("shop", CALLS_NOBODY, functions={"report": [receiver.url]})
@@ -118,12 +122,8 @@ async def test_a_blob_is_kept_and_read_back_with_the_token(
 
 async def test_a_blob_over_the_limit_is_413(start_dispatcher: Any, receiver: Any) -> None:
     dispatcher = await start_dispatcher(max_blob=1000)
+    headers = await begin_attempt(dispatcher, receiver)
     digest = "sha256:" + "0" * 64
-    headers = {
-        "awf-run": "5b1f0000-0000-4000-8000-000000000000-00",
-        "awf-step": "s",
-        "awf-attempt": "1",
-    }
     response = await dispatcher.events.put(f"/blobs/{digest}", content=b"x" * 1001, headers=headers)
     assert response.status_code == 413
 
@@ -159,6 +159,16 @@ async def test_a_blob_is_refused_without_the_attempts_token(
         headers=attempt | change,
     )
     assert response.status_code == status
+
+
+async def test_who_has_no_token_is_refused_before_the_blob_is_read(
+    dispatcher: Any, attempt: dict[str, str]
+) -> None:
+    forged = attempt | {"authorization": "Bearer forged"}
+    digest = "sha256:" + "0" * 64
+    response = await dispatcher.events.put(f"/blobs/{digest}", content=b"{}", headers=forged)
+    # Were it read, its digest would be the fault.
+    assert (response.status_code, response.json()["reason"]) == (403, "AttemptRefused")
 
 
 async def test_a_digest_that_is_none_is_400(dispatcher: Any, attempt: dict[str, str]) -> None:

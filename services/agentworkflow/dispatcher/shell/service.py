@@ -211,6 +211,10 @@ class Runs:
             if not await self._store.append_progress(attempt.run, guard, dump(entry)):
                 raise AttemptRefused(_not_running(attempt))
 
+    async def require_attempt(self, attempt: Attempt, token: str) -> None:
+        """Refuse whoever is not a running attempt with its token."""
+        await self._attempt(attempt, token)
+
     async def put_blob(self, attempt: Attempt, token: str, digest: str, content: bytes) -> None:
         """Keep an output of a running attempt."""
         await self._attempt(attempt, token)
