@@ -63,10 +63,7 @@ class Child:
 
     def __init__(self, command: Command) -> None:
         self.started = time.monotonic()
-        path = command.environment.get("PATH", os.defpath)
-        program = shutil.which(command.arguments[0], path=path)
-        if program is None:
-            raise FileNotFoundError(errno.ENOENT, "there is no such program", command.arguments[0])
+        program = _find_program(command)
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -216,7 +213,7 @@ def _find_program(command: Command) -> str:
     """The program's path; one with a slash in it is relative to the folder, as in a shell."""
     name = command.arguments[0] if command.arguments else ""
     if os.sep in name:
-        name = str(command.folder / name)
+        name = str(command.folder.absolute() / name)
     found = shutil.which(name, path=command.environment.get("PATH", os.defpath))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "there is no such program", name)

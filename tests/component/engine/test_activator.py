@@ -200,6 +200,19 @@ async def test_output_goes_to_the_log_and_to_the_callback(tmp_path: Path) -> Non
     assert "asked for 3" in spec.log.read_text(encoding="utf-8")
 
 
+async def test_a_program_with_a_slash_is_looked_for_from_its_folder(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "serve"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho served\n")
+    program.chmod(0o755)
+    log = tmp_path / "it.log"
+    child = processes.Child(processes.Command(["bin/serve"], dict(os.environ), tmp_path, log))
+    assert await child.wait() == 0
+    await until(lambda: log.read_text() == "served\n", "its line")
+    with pytest.raises(FileNotFoundError, match="no such program"):
+        processes.Child(processes.Command(["bin/none"], dict(os.environ), tmp_path, log))
+
+
 async def test_a_log_does_not_grow_without_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
