@@ -142,21 +142,24 @@ def compile_definition(workflow: AgentWorkflow) -> Definition:
     functions = {function.name: function for function in spec.functions}
     resource = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
     session = spec.session
-    update = session.update if session else None
+    # A null that is written is a value: no output, or a session that is forgotten.
+    has_output = "output" in spec.model_fields_set
     return Definition(
         digest=definition_digest(resource),
         namespace=workflow.metadata.namespace,
         name=workflow.metadata.name,
         resource=resource,
         plan=Plan().grown(_step(step, functions) for step in spec.steps or ()),
-        output=None if spec.output is None else compile_template(spec.output, _CHECKED),
+        output=compile_template(spec.output, _CHECKED) if has_output else None,
         triggers={trigger.name: _trigger(trigger) for trigger in spec.triggers},
         input_schema=spec.input_schema,
         deadline_ms=None if spec.deadline is None else parse_duration_ms(spec.deadline),
         budget_steps=spec.budget.steps if spec.budget else None,
         results_ttl_ms=parse_duration_ms(spec.results.ttl),
         session_ttl_ms=parse_duration_ms(session.ttl) if session else parse_duration_ms("720h"),
-        session_update=None if update is None else compile_template(update, _CHECKED),
+        session_update=compile_template(session.update, _CHECKED)
+        if session is not None and "update" in session.model_fields_set
+        else None,
         _functions=functions,
     )
 

@@ -58,6 +58,20 @@ def test_functions_are_imported_from_the_workflows_folder_and_its_src(make: Make
     assert run.steps["cost"].output == {"total": 3}
 
 
+def test_a_null_that_is_written_is_the_output_and_the_sessions_value(make: Make) -> None:
+    waits = """
+  steps: [{name: w, waitFor: {signal: go}}]
+"""
+    run = make(waits + "  output: null\n  session: {update: null}\n").start(session="ann")
+    run.signal("go", 1)
+
+    assert (run.state, run.output) == ("Succeeded", None)
+    assert run.new_session == ("ann", None)
+    run = make(waits).start(session="ann")
+    run.signal("go", 1)
+    assert (run.output, run.new_session) == ({"w": 1}, None)
+
+
 def test_a_replaced_function_gets_the_steps_input(make: Make) -> None:
     workflow = make(ORDER)
     workflow.replace("price", lambda article: {"total": 99, "was": article})
