@@ -205,3 +205,17 @@ def test_a_lossy_broker_loses_events_and_doubles_no_run(tmp_path: Path) -> None:
 
         engine.poll("the runs", lambda: len(started()) >= len(arriving))
         assert sorted(started()) == sorted(arriving)
+
+
+def test_a_route_that_another_workflow_has_is_said_not_to_be_served(tmp_path: Path) -> None:
+    routed = WORKFLOW + "  routes:\n    - {path: /go, method: POST, response: Ticket}\n"
+    (tmp_path / "first.yaml").write_text(routed)
+    (tmp_path / "second.yaml").write_text(routed.replace("name: shop}", "name: store}", 1))
+    (tmp_path / "shop_functions.py").write_text(FUNCTIONS)
+    files = (tmp_path / "first.yaml", tmp_path / "second.yaml")
+    with LocalEngine(*files, data_dir=tmp_path / "data") as engine:
+        output = engine.output.read_text()
+        run = engine.http.post("/go", json={"article": "tea"}).json()
+        assert engine.wait(run["run"])["workflow"] == "shop"
+    assert "/go\n" in output
+    assert "/go   (not served: default/shop had it first; choose another path)\n" in output

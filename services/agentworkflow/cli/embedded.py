@@ -23,6 +23,7 @@ from agentworkflow.engine.supervisor import StoreLost
 from agentworkflow.engine.valkey import EmbeddedValkeyError
 from agentworkflow.engine.workflows import ApplyRefused
 from agentworkflow.store import StoreError
+from agentworkflow.workflow.models import Route
 
 # What a user did or has: exit code 2. What went wrong on our side: 1.
 _USAGE = (DataDirError, PortInUse, UnsafeAddressError, ApplyRefused)
@@ -147,10 +148,17 @@ class Embedded:
             lines += [
                 f"  {route.method} {urls['api']}{route.path}"
                 + (f"   (Host: {route.host})" if route.host else "")
+                + self._taken(owner, route)
                 for route in workflow.resource.spec.routes
             ]
             lines += [f"  event  {trigger.name}" for trigger in workflow.resource.spec.triggers]
         return [*lines, "", "Ready. Ctrl-C stops it; the next start goes on where it was."]
+
+    def _taken(self, owner: str, route: Route) -> str:
+        holder = self._engine.holder_of(route)
+        if holder in (None, owner):
+            return ""
+        return f"   (not served: {holder} had it first; choose another path)"
 
     def _on_line(self, host: str, line: str) -> None:
         # The host's key is <namespace>/<workflow>/<function>; the namespace is said by nobody.

@@ -16,6 +16,7 @@ from typing import Self
 from agentworkflow.dispatcher.core import Core
 from agentworkflow.dispatcher.doors import Doors
 from agentworkflow.dispatcher.keys import require_safe_address
+from agentworkflow.dispatcher.workflow_routes import build_route_table
 from agentworkflow.engine.broker import Broker
 from agentworkflow.engine.broker_ingress import build_ingress
 from agentworkflow.engine.data_dir import DataDir
@@ -29,6 +30,7 @@ from agentworkflow.engine.valkey import EmbeddedValkey
 from agentworkflow.engine.workflows import LocalWorkflow, Parts, Workflows
 from agentworkflow.store import Store
 from agentworkflow.store.streams import Streams
+from agentworkflow.workflow.models import Route
 
 __all__ = ["Engine", "LocalWorkflow"]
 
@@ -86,6 +88,14 @@ class Engine:
     def served(self) -> Mapping[str, LocalWorkflow]:
         """The workflows that are served, by ``<namespace>/<name>``."""
         return {} if self._workflows is None else self._workflows.served
+
+    def holder_of(self, route: Route) -> str | None:
+        """Which workflow answers at a route, as ``<namespace>/<name>``: the first to claim it."""
+        if self._parts is None:
+            return None
+        table = build_route_table(self._parts.core.catalog.workflows())
+        claim = table.find(route.host or "", route.path).get(route.method)
+        return None if claim is None else f"{claim.workflow.namespace}/{claim.workflow.name}"
 
     async def start(self) -> None:
         """Bring everything up, but for the doors.
