@@ -34,6 +34,15 @@ spec:
 ---
 apiVersion: agentworkflow.dev/v1alpha1
 kind: AgentWorkflow
+metadata: {name: catalog}
+spec:
+  functions:
+    - {name: list-all, handler: "catalog_functions:list_all"}
+  steps:
+    - {name: all, function: list-all}
+---
+apiVersion: agentworkflow.dev/v1alpha1
+kind: AgentWorkflow
 metadata: {name: approve}
 spec:
   routes: [{path: /approve, host: shop.example.com}]
@@ -49,10 +58,15 @@ def price(article: str):
     print("pricing", article)
     return {"total": len(article)}
 """
+CATALOG = """
+def list_all():
+    return "tea " * 100_000
+"""
 
 
 def _write(folder: Path) -> Path:
     (folder / "shop_functions.py").write_text(FUNCTIONS)
+    (folder / "catalog_functions.py").write_text(CATALOG)
     file = folder / "workflows.yaml"
     file.write_text(WORKFLOWS)
     return file
@@ -95,7 +109,7 @@ def test_workflows_lists_what_is_published(shop: LocalEngine, cli: Cli) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "Prices orders." in done.stdout
-    assert [each["name"] for each in json.loads(as_json.stdout)] == ["approve", "shop"]
+    assert [each["name"] for each in json.loads(as_json.stdout)] == ["approve", "catalog", "shop"]
 
 
 def test_an_event_that_is_sent_starts_a_run(shop: LocalEngine, cli: Cli, tmp_path: Path) -> None:
@@ -172,6 +186,14 @@ def test_runs_are_listed_and_shown(shop: LocalEngine, cli: Cli) -> None:
     assert "Succeeded" in shown.stdout
     assert '"total": 3' in shown.stdout
     assert json.loads(shown_by_beginning.stdout)["output"] == {"cost": {"total": 3}}
+
+
+def test_show_prints_an_output_however_large(shop: LocalEngine, cli: Cli) -> None:
+    run = shop.run("catalog", {})["run"]
+
+    shown = cli("show", run, "--data-dir", shop.data_dir, "--json")
+
+    assert json.loads(shown.stdout)["output"] == {"all": "tea " * 100_000}
 
 
 def test_logs_print_what_happened_and_end(shop: LocalEngine, cli: Cli) -> None:

@@ -50,7 +50,12 @@ def show_run(engine: EngineAddress, run: str, *, as_json: bool) -> None:
 
     async def fetch() -> Any:
         async with engine.connect() as api:
-            return await api.get(f"/runs/{await full_run_id(api, run)}")
+            path = f"/runs/{await full_run_id(api, run)}"
+            found = await api.get(path)
+            if found["state"] == "Succeeded" and found["output"] is None:
+                # A large output is not part of the view.
+                found["output"] = await api.get(f"{path}/result")
+            return found
 
     view = asyncio.run(fetch())
     if as_json:
