@@ -205,7 +205,8 @@ async def test_what_a_function_refuses_is_a_dead_letter_that_can_be_sent_again(
     letter = await dead_letter(engine)
     assert (letter["target"], letter["code"]) == ("alone", 422)
     code = textwrap.dedent(HANDLERS).replace("def double(n: int)", "def double(n)")
-    code = code.replace("2 * n", "2 * len(n)")
+    # Python takes old byte code for a file of the same second and size, so the size has to change.
+    code = code.replace("2 * n", "2 * len(n)") + "\n# as a text\n"
     (place.folder / "made.py").write_text(code, encoding="utf-8")
     await engine.apply([place.workflow()], code_changed=True)
     answer = await request(engine, "POST", f"/dead-letters/{letter['id']}/redrive")

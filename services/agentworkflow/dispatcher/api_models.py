@@ -78,6 +78,9 @@ class StepView(Shape):
     start_type: Literal["pool", "warm", "cold"] | None = None
     duration_ms: int | None = None
     output: Any = None
+    output_bytes: int | None = Field(
+        None, description="Size of an output that is too large to be shown here."
+    )
     problem: dict[str, Any] | None = None
     items: StepItems | None = None
 
@@ -119,6 +122,9 @@ class RunView(RunSummary):
     """A run with its steps and, once it has succeeded, its output."""
 
     output: Any = None
+    output_bytes: int | None = Field(
+        None, description="Size of an output that is too large to be shown here."
+    )
     steps: list[StepView]
 
 

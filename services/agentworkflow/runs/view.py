@@ -6,6 +6,7 @@ field might add gets out by accident.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from agentworkflow.runs.model import STEP_TERMINAL, Attempts, Run, StepState
@@ -15,6 +16,17 @@ from agentworkflow.workflow.parts import Part, error_of, output_of
 
 RESULT = Part("output", None)
 """The run's own result, among the parts of a view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """A value that is kept beside the log and not shown in a view.
+
+    Attributes:
+        size: as JSON, in bytes; of what is kept beside, where that is a part of the value.
+    """
+
+    size: int
 
 
 def parts_of_view(run: Run) -> frozenset[Part]:
@@ -33,8 +45,9 @@ def view_of(run: Run, values: Mapping[Part, Any]) -> dict[str, Any]:
 
     Args:
         run: the run.
-        values: what could be loaded of `parts_of_view`, and `RESULT`. A value that is too large
-            to show is absent: `GET …/result` gives the run's.
+        values: what `parts_of_view` names, and `RESULT`; a value that is too large to show is
+            `Large`. Then `outputBytes` stands beside a null output: `GET …/result` gives the
+            run's.
     """
     reference = part_of_result(run)
     return {
@@ -45,7 +58,7 @@ def view_of(run: Run, values: Mapping[Part, Any]) -> dict[str, Any]:
         "state": str(run.state),
         "reason": run.reason,
         "problem": run.problem,
-        "output": values.get(reference or RESULT),
+        **_output(values.get(reference or RESULT)),
         "createdAt": rfc3339(run.created),
         "startedAt": _time(run.started),
         "finishedAt": _time(run.ended),
@@ -72,10 +85,16 @@ def _step_view(run: Run, name: str, values: Mapping[Part, Any]) -> dict[str, Any
         "attempts": _attempts_made(run, name, known),
         "startType": known.start_type,
         "durationMs": _duration(known),
-        "output": values.get(output_of(name)) if state is StepState.SUCCEEDED else None,
+        **_output(values.get(output_of(name)) if state is StepState.SUCCEEDED else None),
         "problem": values.get(error_of(name)),
         "items": _items_view(known),
     }
+
+
+def _output(value: Any) -> dict[str, Any]:
+    if isinstance(value, Large):
+        return {"output": None, "outputBytes": value.size}
+    return {"output": value}
 
 
 def _attempts_made(run: Run, name: str, known: Attempts) -> int:

@@ -275,3 +275,25 @@ async def test_a_failed_item_is_named_in_the_error_with_its_problem(
         "output": [0, None, 2, None],
         "items": [[1, "no 1"], [3, "no 3"]],
     }
+
+
+async def test_who_waits_gets_a_result_of_any_size_and_a_view_says_what_it_leaves_out(
+    dispatcher: Any, host: Host
+) -> None:
+    async def large(request: CloudEvent) -> Reply:
+        return completed(request, "x" * 300_000)
+
+    host.on("f", large)
+    spec = {
+        "functions": [{"name": "f", "handler": "m:f"}],
+        "steps": [{"name": "a", "function": "f"}],
+        "output": "${steps.a.output}",
+    }
+    await dispatcher.publish("w", spec, functions={"f": [host.url]})
+    path = "/v1/namespaces/default/workflows/w/runs"
+    answer = await dispatcher.api.post(path, json={}, headers={"prefer": "wait=20"})
+    assert answer.status_code == 200
+    assert answer.json()["output"] == "x" * 300_000
+    view = (await dispatcher.api.get(f"{RUNS}/{answer.json()['run']}")).json()
+    assert (view["output"], view["outputBytes"]) == (None, 300_002)
+    assert (view["steps"][0]["output"], view["steps"][0]["outputBytes"]) == (None, 300_002)

@@ -217,6 +217,8 @@ async def test_values_over_256_kib_are_kept_beside_the_log_and_read_back(world: 
     view = await world.run({})
     assert view["state"] == "Succeeded"
     assert view["output"] is None
+    assert view["outputBytes"] == view["steps"][0]["outputBytes"] > 256 * 1024
+    assert "outputBytes" not in view["steps"][1]
     assert view["steps"][1]["output"] == {"n": 200_000}
     result = json.loads(await world.core.runs.result("default", view["run"]))
     assert result == {"s": "é" * 200_000}

@@ -13,7 +13,7 @@ from agentworkflow.runs.events import VALUE_FIELDS
 from agentworkflow.runs.model import Run
 from agentworkflow.runs.reading import EntryField, fields_of_part, value_of_part
 from agentworkflow.runs.values import INLINE_LIMIT, Blob, Inline, OutputOf, decode_value
-from agentworkflow.runs.view import RESULT
+from agentworkflow.runs.view import RESULT, Large
 from agentworkflow.workflow.parts import Part
 
 _KEPT_BYTES: Final = 16 * 1024 * 1024
@@ -74,7 +74,7 @@ class Loader:
         return {part: value_of_part(run, part, read) for part in wanted}
 
     async def load_small(self, run: Run, parts: Iterable[Part]) -> dict[Part, Any]:
-        """The values of parts, without those of which some of it is kept beside the log."""
+        """The values of parts; `Large` for one of which some is kept beside the log."""
         wanted = {part: fields_of_part(run, part) for part in parts}
         if run.output_entry is not None and not isinstance(run.output, OutputOf):
             wanted[RESULT] = ((run.output_entry, "output"),)
@@ -82,7 +82,9 @@ class Loader:
         read = await self._read(run.id, fields, blobs=False)
         shown: dict[Part, Any] = {}
         for part, found in wanted.items():
-            if any(isinstance(read.get(f), Blob) for f in found):
+            beside = [value.size for f in found if isinstance(value := read.get(f), Blob)]
+            if beside:
+                shown[part] = Large(sum(beside))
                 continue
             shown[part] = read.get(found[0]) if part == RESULT else value_of_part(run, part, read)
         return shown
