@@ -46,6 +46,9 @@ _STEP_LETTERS: Final = {
     StepState.SKIPPED: "K",
     StepState.CANCELLED: "C",
 }
+REQUESTED: Final = _STEP_LETTERS[StepState.REQUESTED]
+"""How the field of a step or item says that an attempt is running."""
+
 _RUN_STATES: Final = {letter: state for state, letter in _RUN_LETTERS.items()}
 _STEP_STATES: Final = {letter: state for state, letter in _STEP_LETTERS.items()}
 

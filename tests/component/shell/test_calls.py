@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agentworkflow.dispatcher.ports import Attempt, AttemptRefused
 from agentworkflow.events import CloudEvent
 
 from .conftest import Reply, World, completed, failed
@@ -222,3 +223,24 @@ async def test_values_over_256_kib_are_kept_beside_the_log_and_read_back(world: 
     assert view["steps"][1]["output"] == {"n": 200_000}
     result = json.loads(await world.core.runs.result("default", view["run"]))
     assert result == {"s": "é" * 200_000}
+
+
+async def test_progress_that_meets_the_answer_is_not_logged_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        {"name": "a", "function": "f"},
+        {"name": "w", "needs": ["a"], "waitFor": {"signal": "go"}},
+    ]
+    await world.publish({"steps": steps})
+    run = await world.start({})
+    await world.until(run, lambda view: view["state"] == "Waiting")
+    (request,) = world.functions.requests
+
+    async def proven(*_: object) -> None:
+        """The check of the token was passed a moment before the answer was committed."""
+
+    monkeypatch.setattr(world.core.runs, "_attempt", proven)
+    attempt = Attempt(run, "a", None, 1)
+    with pytest.raises(AttemptRefused):
+        await world.core.runs.progress(attempt, str(request.get("awftoken")), 0.5, "late")

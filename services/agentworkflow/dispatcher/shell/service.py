@@ -33,7 +33,7 @@ from agentworkflow.dispatcher.shell.values import Loader
 from agentworkflow.events.cloudevent import CloudEvent
 from agentworkflow.runs.due import user_event_of
 from agentworkflow.runs.events import CancelRequested, Event, SignalReceived
-from agentworkflow.runs.head import field_of_slot
+from agentworkflow.runs.head import REQUESTED, field_of_slot
 from agentworkflow.runs.ids import is_run_id
 from agentworkflow.runs.model import Run, RunState
 from agentworkflow.runs.slots import Slot
@@ -206,7 +206,7 @@ class Runs:
         }
         optional = {"item": attempt.item, "fraction": fraction, "message": message}
         entry |= {name: value for name, value in optional.items() if value is not None}
-        guard = Guard(field_of_slot(slot), attempt.number)
+        guard = Guard(field_of_slot(slot), attempt.number, REQUESTED)
         async with _store_errors():
             if not await self._store.append_progress(attempt.run, guard, dump(entry)):
                 raise AttemptRefused(_not_running(attempt))
